@@ -1,0 +1,1 @@
+"""The contract: every topic and every record. Imports nothing else of ours."""

@@ -1,0 +1,97 @@
+"""`chunks`: permits to send, and what else the owner of a batch is told; and what it answers."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Instant, Model
+from schemas.batch import Pointer, Range
+
+
+class Chunk(Model):
+    """The permit to send some indices of a batch. The owner begins each index at most once a round.
+
+    A permit that is repeated has the same `permit_id` and the same content.
+    """
+
+    kind: Literal["chunk"] = "chunk"
+    permit_id: str = Field(description="relay and a counter that only grows: main:000000000042")
+    relay: str
+    campaign_id: str
+    batch_number: int
+    batch_size: int
+    round: int = Field(0, description="raised by retry and resend: the owner begins what is open in this round")
+    ranges: tuple[Range, ...] = Field(description="the indices permitted")
+    pointers: tuple[Pointer, ...]
+    content_hash: str
+    checksum: str
+    sending_domain: str
+    day_timezone: str = Field(description="IANA name: where the domain's day begins at midnight")
+    connections: int = Field(ge=1)
+    rate: float | None = Field(None, description="messages a second of real time, over all its connections")
+    until: Instant = Field(description="nothing is begun at or after it; the rest is answered as unsent")
+    in_doubt: Literal["hold", "resend"] = "hold"
+    max_retries: int = 3
+    issued_at: Instant
+
+    def permitted(self) -> int:
+        """How many messages it permits."""
+        return sum(end - start for start, end in self.ranges)
+
+
+class BatchControl(Model):
+    """An order to the owner of a batch. One that is not newer than the last is ignored."""
+
+    kind: Literal["control"] = "control"
+    relay: str
+    campaign_id: str
+    batch_number: int
+    action: Literal["pause", "resume", "cancel", "resolve", "evidence", "forget"]
+    version: int = Field(description="a counter of the gate that only grows")
+    at: Instant
+    resolution: Literal["resend", "drop", "accepted"] | None = None
+    address: str | None = None
+    indices: tuple[Range, ...] = ()
+
+
+class SendError(Model):
+    """A recipient who could not be mailed."""
+
+    email: str
+    error: str = Field(description="the server's words, or ours")
+    attempts: int
+    at: Instant
+
+
+class ChunkResult(Model):
+    """What has become of a permit and, in totals, of its whole batch. Owner to gate.
+
+    `version` counts the owner's reports of the batch; one that is not newer is ignored. Ranges and
+    totals are of the batch so far, not since the last report, so that a lost one does no harm.
+    """
+
+    kind: Literal["chunk_result"] = "chunk_result"
+    relay: str
+    campaign_id: str
+    batch_number: int
+    permit_id: str
+    round: int
+    version: int
+    final: bool = Field(description="nothing more will be begun under this permit")
+    begun: int = Field(description="messages of this permit that were begun: they used quota")
+    sent_on: dict[date, int] = Field({}, description="those of `begun` by the domain's local day of their end")
+    unsent: tuple[Range, ...] = Field((), description="with `final`: indices of this permit that were not begun")
+    accepted: int = Field(0, description="of the batch, like the four that follow")
+    suppressed: int = 0
+    failed: tuple[Range, ...] = ()
+    in_doubt: tuple[Range, ...] = ()
+    stopped: (
+        Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "shutdown"] | None
+    ) = None
+    detail: str | None = Field(None, description="why it stopped, in the server's words or ours")
+    throttled: int = Field(0, description="replies under this permit that asked for less speed")
+    errors: tuple[SendError, ...] = Field((), description="the last few")
+    at: Instant
