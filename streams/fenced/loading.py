@@ -1,0 +1,170 @@
+"""A partition's committed state and starting offset, on assignment.
+
+The order is what makes it right:
+1. the group's committed offsets, which wait for a transaction that is still pending on them;
+2. the changelog's end as a *read-uncommitted* consumer sees it: a read-committed end stops before a
+   transaction whose offsets are decided and whose markers are not yet written everywhere;
+3. the changelog, read-committed, up to that end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from streams.clients import Kafka
+from streams.fenced.errors import OperatorNeeded, TransactionFailed
+from streams.fenced.offsets import starting_offset
+
+_SLICE = 0.2
+_BATCH = 5000
+_PASSING = {
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT,
+    KafkaError._WAIT_COORD,
+    KafkaError._TRANSPORT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a partition begins. `first`: the group has no committed offset of it yet."""
+
+    partition: int
+    offset: int
+    state: Mapping[bytes, bytes]
+    first: bool
+
+
+class Loader:
+    """Reads what is needed to own partitions. Blocks; calls `idle` at least about every 0.2 s meanwhile."""
+
+    def __init__(self, kafka: Kafka, group: str, input_topic: str, state_topic: str, timeout: float) -> None:
+        self._kafka = kafka
+        self._group = group
+        self._input = input_topic
+        self._state = state_topic
+        self._timeout = timeout
+
+    def load(self, member: Consumer, partitions: list[int], idle: Callable[[], None]) -> list[Start]:
+        """Raises `OperatorNeeded` when offsets and topics contradict each other, `TransactionFailed` when
+        the state does not become readable in time."""
+        deadline = time.monotonic() + self._timeout
+        committed = self.committed(member, partitions, deadline, idle)
+        ends = self.state_ends(partitions)
+        states = self._read(ends, deadline, idle)
+        inputs = self._watermarks(self._input, partitions, read_committed=False)
+        return [
+            Start(p, self._start(p, committed[p], inputs[p], len(states[p])), states[p], committed[p] is None)
+            for p in partitions
+        ]
+
+    def committed(
+        self, member: Consumer, partitions: list[int], deadline: float, idle: Callable[[], None]
+    ) -> dict[int, int | None]:
+        """The group's offsets, once no transaction is pending on them."""
+        wanted = [TopicPartition(self._input, p) for p in partitions]
+        while True:
+            idle()
+            found = _committed(member, wanted)
+            if found is not None:
+                return {tp.partition: tp.offset if tp.offset >= 0 else None for tp in found}
+            self._check(deadline, "the committed offsets do not become stable")
+
+    def state_ends(self, partitions: list[int]) -> dict[int, int]:
+        """Up to where the changelog must be read."""
+        marks = self._watermarks(self._state, partitions, read_committed=False)
+        return {p: high for p, (low, high) in marks.items() if high > low}
+
+    def _start(self, partition: int, committed: int | None, marks: tuple[int, int], rows: int) -> int:
+        return starting_offset(f"{self._input}[{partition}]", committed, *marks, rows, self._group)
+
+    def _watermarks(self, topic: str, partitions: list[int], *, read_committed: bool) -> dict[int, tuple[int, int]]:
+        asking = self._kafka.consumer(f"{self._group}.loader", read_committed=read_committed)
+        try:
+            return {p: asking.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
+        except KafkaException as e:
+            raise TransactionFailed(f"{topic}: its offsets cannot be read: {e}") from e
+        finally:
+            asking.close()
+
+    def _read(self, ends: dict[int, int], deadline: float, idle: Callable[[], None]) -> dict[int, dict[bytes, bytes]]:
+        states: _States = _States()
+        if not ends:
+            return states
+        reader = self._kafka.consumer(
+            f"{self._group}.loader",
+            read_committed=True,
+            auto_offset_reset="earliest",
+            enable_partition_eof=True,
+            fetch_wait_max_ms=20,
+        )
+        try:
+            reader.assign([TopicPartition(self._state, p, 0) for p in ends])
+            missing = dict(ends)
+            while missing:
+                idle()
+                _take(reader, states, missing)
+                self._check(deadline, f"{self._state}: partitions {sorted(missing)} do not become readable")
+        finally:
+            reader.close()
+        return states
+
+    def _check(self, deadline: float, what: str) -> None:
+        if time.monotonic() > deadline:
+            raise TransactionFailed(
+                f"group {self._group}: {what} within {self._timeout:.0f} s; a transaction stays open (its "
+                "owner's next start ends it) or the broker is away. The process leaves and tries again"
+            )
+
+
+class _States(dict[int, dict[bytes, bytes]]):
+    def __missing__(self, partition: int) -> dict[bytes, bytes]:
+        return self.setdefault(partition, {})
+
+
+def _committed(member: Consumer, wanted: list[TopicPartition]) -> list[TopicPartition] | None:
+    """None: ask again."""
+    try:
+        found = member.committed(wanted, timeout=_SLICE)
+    except KafkaException as e:
+        if e.args[0].code() in _PASSING:
+            return None
+        raise TransactionFailed(f"the group's committed offsets cannot be read: {e}") from e
+    for error in (tp.error for tp in found if tp.error):
+        if error.code() not in _PASSING:
+            raise TransactionFailed(f"the group's committed offsets cannot be read: {error}")
+        return None
+    return found
+
+
+def _take(reader: Consumer, states: _States, missing: dict[int, int]) -> None:
+    """One batch of changelog records into `states`; partitions that are read to their end leave `missing`.
+
+    The end may lie behind a marker or records of an aborted transaction, which no consumer is shown; the
+    reader's end-of-partition event carries the offset that it has reached.
+    """
+    for message in reader.consume(_BATCH, _SLICE / 4):
+        partition, offset, error = message.partition(), message.offset(), message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                if partition in missing and offset is not None and offset >= missing[partition]:
+                    del missing[partition]
+                continue
+            if not error.retriable():
+                raise OperatorNeeded(f"{message.topic()}[{partition}]: the state cannot be read: {error}")
+            continue
+        key, value = message.key(), message.value()
+        if partition is None or key is None:
+            continue
+        if value is None:
+            states[partition].pop(key, None)
+        else:
+            states[partition][key] = value

@@ -1,0 +1,366 @@
+"""The loop of fenced processing: poll, step, transaction, in one thread.
+
+How the rules hold:
+
+- *Every transaction carries an offset of every partition that it touches*: `offsets.Ledger.of`.
+- *Flush before the offsets; generation read and commit finished before a revocation goes on*:
+  `Transactions` flushes first. Rebalance callbacks run inside `poll` only, in the thread that also steps and
+  commits, and no poll lies between a step and the end of its transaction; the thread is the lock.
+- *On assignment committed offsets, then the changelog's end, then the changelog*: `loading.Loader`.
+- *State without a committed offset stops the process*: `offsets.starting_offset`; and the consumer's
+  `auto.offset.reset` is `error`.
+
+After any failed transaction the process leaves by `Fenced` or `TransactionFailed`: what is in memory may no
+longer be what was committed, and the next start reads that.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streams.clients import Kafka
+from streams.fenced.errors import OperatorNeeded
+from streams.fenced.loading import Loader
+from streams.fenced.model import Effects, FencedSettings, Input, Output, Role
+from streams.fenced.offsets import Ledger
+from streams.fenced.transaction import Transactions, refusal
+
+log = logging.getLogger(__name__)
+
+
+def seconds_since_boot() -> float:
+    """Goes on while the machine is suspended, where the system can tell; so a long sleep is noticed."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class FencedProcessor:
+    """Runs a role over one input topic. `run` blocks; `wake` and `last_commit_age` may be called anywhere."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        role: Role,
+        *,
+        group: str,
+        input_topic: str,
+        state_topic: str,
+        transactional_id: str,
+        settings: FencedSettings | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = seconds_since_boot,
+    ) -> None:
+        self._kafka = kafka
+        self._role = role
+        self._group = group
+        self._input = input_topic
+        self._state = state_topic
+        self._id = transactional_id
+        self._settings = settings or FencedSettings()
+        self._clock = clock
+        self._monotonic = monotonic
+        self._ledger = Ledger()
+        self._inbox: list[Input] = []
+        self._wake = threading.Event()
+        self._failure: BaseException | None = None
+        self._paused: set[int] = set()
+        self._stepped = 0.0
+        self._begun = 0.0
+        self._confirmed = float("-inf")
+        self._consumer: Consumer
+        self._transactions: Transactions
+
+    @property
+    def session_timeout(self) -> float:
+        """Seconds after which a silent member's partitions go to another."""
+        return self._kafka.session_timeout_ms / 1000
+
+    def wake(self) -> None:
+        """Let `step` be called soon, within `slice` seconds when idle. Thread-safe."""
+        self._wake.set()
+
+    def last_commit_age(self) -> float:
+        """Seconds since the group last confirmed that this process is its member; infinite before.
+
+        Counted from before the confirmation was asked for. An idle process asks each third of the session
+        time-out, by committing its positions once more. Thread-safe.
+        """
+        return self._monotonic() - self._confirmed
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Works until `stop()`, then hands over: finishes what is busy, commits, leaves the group.
+
+        Waits for a broker that is away at the start. Raises the errors of `streams.fenced.errors`.
+        """
+        if not self._start(stop):
+            return
+        try:
+            while not stop():
+                self._follow_back_pressure()
+                self._gather()
+                self._step()
+        except BaseException as e:
+            self._failure = self._failure or e
+            raise
+        finally:
+            self._leave()
+
+    def _at(self, point: str) -> None:
+        """Called at each point of a turn, for tests that stop or disturb a process exactly there."""
+
+    # --- start and end
+
+    def _start(self, stop: Callable[[], bool]) -> bool:
+        """False when stopped before it could start."""
+        producer = self._kafka.transactional(self._id)
+        settings = self._settings
+        self._consumer = self._kafka.consumer(
+            self._group,
+            max_poll_interval_ms=int(settings.max_poll_interval * 1000),
+            fetch_wait_max_ms=100,
+        )
+        self._transactions = Transactions(producer, self._consumer, self._input, settings.commit_timeout, self._at)
+        self._loader = self._new_loader()
+        if not (
+            self._retrying(lambda: producer.init_transactions(5.0), stop) and self._retrying(self._check_topics, stop)
+        ):
+            self._consumer.close()
+            return False
+        self._consumer.subscribe(
+            [self._input], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        return True
+
+    def _new_loader(self) -> Loader:
+        return Loader(self._kafka, self._group, self._input, self._state, self._settings.load_timeout)
+
+    def _retrying(self, attempt: Callable[[], object], stop: Callable[[], bool]) -> bool:
+        said = float("-inf")
+        while not stop():
+            try:
+                attempt()
+            except KafkaException as e:
+                error: KafkaError = e.args[0]
+                if error.fatal():
+                    raise refusal(error) from e
+                if self._monotonic() - said > 10:
+                    said = self._monotonic()
+                    log.warning("%s waits for Kafka at %s: %s", self._id, self._kafka.bootstrap, error.str())
+                self._wake.wait(0.2)
+            else:
+                return True
+        return False
+
+    def _check_topics(self) -> None:
+        counts = {}
+        for topic in (self._input, self._state):
+            found = self._consumer.list_topics(topic, timeout=5.0).topics[topic]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            counts[topic] = len(found.partitions)
+        if counts[self._input] != counts[self._state]:
+            raise OperatorNeeded(
+                f"{self._input} has {counts[self._input]} partitions and {self._state} {counts[self._state]}; "
+                "state lies on the partition of its input, so make both equal before anything is processed"
+            )
+
+    def _leave(self) -> None:
+        """Hands over by the revocation that closing causes; after a failure without finishing anything."""
+        failed_before = self._failure is not None
+        try:
+            self._consumer.close()
+        except (KafkaException, RuntimeError) as e:
+            log.info("closing the consumer: %s", e)
+        for partition in self._ledger.partitions():
+            self._drop(partition)
+        if self._failure is not None and not failed_before:
+            raise self._failure
+
+    # --- one turn
+
+    def _gather(self) -> None:
+        """Polls until a step is due: inputs or a wake-up at once when idle, else after `commit_interval`."""
+        settings = self._settings
+        while True:
+            now = self._monotonic()
+            eager = bool(self._inbox) or self._wake.is_set()
+            due = self._begun + settings.commit_interval if eager else self._stepped + settings.poll
+            wait = 0.0 if now >= due else min(settings.slice, due - now)
+            if len(self._inbox) >= settings.max_batch:
+                return
+            message = self._poll(wait)
+            if message is not None:
+                self._accept(message)
+            elif now >= due:
+                return
+
+    def _poll(self, timeout: float) -> Message | None:
+        """One message at a time, because one that `poll` returns was taken after any rebalance callback of
+        that call, which a batch cannot promise."""
+        message = self._consumer.poll(timeout)
+        self._raise_failure()
+        return message
+
+    def _accept(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            self._on_error(error)
+            return
+        record = _as_input(message)
+        if self._ledger.expects(record.partition, record.offset):
+            self._inbox.append(record)
+
+    def _step(self) -> None:
+        inputs, self._inbox = self._inbox, []
+        self._wake.clear()
+        for record in inputs:
+            self._ledger.give(record.partition, record.offset)
+        self._stepped = self._monotonic()
+        effects = self._role.step(inputs, self._clock())
+        self._at("stepped")
+        if effects is not None:
+            self._commit(effects)
+            self._role.committed(effects)
+        elif self._ledger.partitions() and self.last_commit_age() > self.session_timeout / 3:
+            self._transact([], self._ledger.positions())
+
+    def _commit(self, effects: Effects) -> None:
+        rows = [Output(self._state, key, value, partition=p) for p, key, value in effects.state]
+        records = [output for _, output in effects.outputs]
+        offsets = self._offsets(effects)
+        if rows or records or offsets:
+            self._transact(rows + records, offsets)
+
+    def _offsets(self, effects: Effects) -> dict[int, int]:
+        return self._ledger.of(effects)
+
+    def _transact(self, records: list[Output], offsets: dict[int, int]) -> None:
+        self._begun = self._monotonic()
+        self._transactions.commit(records, offsets)
+        self._ledger.commit(offsets)
+        self._confirmed = self._begun
+        self._at("committed")
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise OperatorNeeded(
+                f"{self._input}: the offset of group {self._group} is no longer in the topic ({error.str()}); "
+                "records were deleted before they were processed, or the topic was made anew. Restore it, or "
+                "set the group's offset and accept the loss"
+            )
+        if error.fatal():
+            raise refusal(error)
+        log.warning("%s: %s; going on", self._input, error.str())
+
+    def _follow_back_pressure(self) -> None:
+        """While the role is full its partitions are paused; what was fetched and not given is kept."""
+        owned = set(self._ledger.partitions())
+        wanted = owned if getattr(self._role, "full", False) else set()
+        if wanted - self._paused:
+            self._consumer.pause([self._tp(p) for p in wanted - self._paused])
+        if (self._paused - wanted) & owned:
+            self._consumer.resume([self._tp(p) for p in (self._paused - wanted) & owned])
+        self._paused = wanted
+
+    # --- rebalances: called inside `poll` and `close`, in the same thread
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        with self._keeping_failure():
+            partitions = [tp.partition for tp in assigned]
+            if not partitions:
+                return
+            began = self._monotonic()
+            starts = self._loader.load(consumer, partitions, self._while_loading)
+            genesis = {s.partition: s.offset for s in starts if s.first}
+            if genesis:
+                self._transact([], genesis)
+            for start in starts:
+                self._ledger.assign(start.partition, start.offset)
+                self._role.assigned(start.partition, start.state)
+            positions = [self._tp(s.partition, s.offset) for s in starts]
+            consumer.incremental_assign(positions)
+            consumer.resume(positions)  # a pause outlives the assignment that it was asked for
+            log.info("%s owns %s, after %.2f s", self._id, partitions, self._monotonic() - began)
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        with self._keeping_failure():
+            partitions = [tp.partition for tp in revoked if self._ledger.owns(tp.partition)]
+            self._forget_inputs(partitions)
+            if self._failure is None:
+                self._drain(partitions)
+        self._on_lost(consumer, revoked)
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        with self._keeping_failure():
+            for tp in lost:
+                self._drop(tp.partition)
+            consumer.incremental_unassign(lost)
+            log.info("%s no longer owns %s", self._id, [tp.partition for tp in lost])
+
+    def _drain(self, partitions: list[int]) -> None:
+        for partition in partitions:
+            self._role.revoking(partition)
+        waiting, self._inbox = self._inbox, []
+        deadline = self._monotonic() + self._settings.drain
+        while True:  # at least once: what has gathered is committed before it is handed over
+            self._step()
+            if self._monotonic() > deadline or not any(map(self._role.busy, partitions)):
+                break
+            self._wake.wait(self._settings.slice)
+        self._inbox = waiting
+
+    def _drop(self, partition: int) -> None:
+        self._forget_inputs([partition])
+        self._paused.discard(partition)
+        if self._ledger.owns(partition):
+            self._ledger.drop(partition)
+            self._role.lost(partition)
+
+    def _forget_inputs(self, partitions: list[int]) -> None:
+        self._inbox = [i for i in self._inbox if i.partition not in partitions]
+
+    def _while_loading(self) -> None:
+        """What is owned already goes on while an assignment waits."""
+        if self._ledger.partitions() and (self._wake.is_set() or self._due(self._settings.poll)):
+            waiting, self._inbox = self._inbox, []
+            self._step()
+            self._inbox = waiting
+
+    def _due(self, interval: float) -> bool:
+        return self._monotonic() - self._stepped >= interval
+
+    def _tp(self, partition: int, offset: int | None = None) -> TopicPartition:
+        return (
+            TopicPartition(self._input, partition) if offset is None else TopicPartition(self._input, partition, offset)
+        )
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def _keeping_failure(self) -> Iterator[None]:
+        """An error inside a callback stops the process when `poll` returns; the first one counts."""
+        try:
+            yield
+        except Exception as e:  # noqa: BLE001 - whatever it is, it is raised again outside of librdkafka
+            self._failure = self._failure or e
+
+
+def _as_input(message: Message) -> Input:
+    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+    return Input(
+        topic=cast("str", message.topic()),
+        partition=cast("int", message.partition()),
+        offset=cast("int", message.offset()),
+        key=message.key(),
+        value=message.value(),
+        headers=tuple((name, value or b"") for name, value in headers),
+        timestamp_ms=message.timestamp()[1],
+    )

@@ -1,0 +1,141 @@
+"""One transaction: records and offsets, all or nothing, refused when this process is no longer the owner."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from streams.fenced.errors import Fenced, FencedProcessingError, TransactionFailed
+from streams.fenced.model import Output
+
+log = logging.getLogger(__name__)
+
+_FENCING = {
+    KafkaError._FENCED,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+}
+_TRIES = 5
+
+
+class Transactions:
+    """Commits one transaction after the other; blocks until each is durable or has failed for good."""
+
+    def __init__(
+        self, producer: Producer, member: Consumer, input_topic: str, timeout: float, at: Callable[[str], None]
+    ) -> None:
+        self._producer = producer
+        self._member = member
+        self._input = input_topic
+        self._timeout = timeout
+        self._at = at
+
+    def commit(self, outputs: Iterable[Output], offsets: dict[int, int]) -> None:
+        """Raises `Fenced` or `TransactionFailed`; after either the process must leave.
+
+        A rebalance in which this member takes part may raise the group's generation between the moment at
+        which it is read here and the moment at which the broker checks it. Nothing is handed over before
+        this thread polls again, so the same effects are tried under the new generation.
+        """
+        records = list(outputs)
+        for left in reversed(range(_TRIES)):
+            generation = self._try(records, offsets, last=left == 0)
+            if generation is None:
+                return
+            log.info("the group's generation changed within a transaction; trying it again")
+            self._wait_for_other_generation(generation)
+
+    def _try(self, records: list[Output], offsets: dict[int, int], *, last: bool) -> object | None:
+        """None when committed; the generation that was refused when it may be tried again."""
+        generation: object = None
+        try:
+            self._producer.begin_transaction()
+            self._at("begun")
+            for record in records:
+                self._produce(record)
+            self.flush()
+            self._at("flushed")
+            if offsets:
+                generation = self.generation()
+                positions = [TopicPartition(self._input, p, offset) for p, offset in offsets.items()]
+                self._producer.send_offsets_to_transaction(positions, generation, self._timeout)
+            self._at("offsets sent")
+            self._end()
+        except KafkaException as e:
+            error: KafkaError = e.args[0]
+            self._abort(error)
+            if error.code() == KafkaError.ILLEGAL_GENERATION and not error.fatal() and not last:
+                return generation
+            raise refusal(error) from e
+        except FencedProcessingError:
+            self._abort(None)
+            raise
+        return None
+
+    def flush(self) -> None:
+        """All records are on the broker before the group is asked whether this process is still the owner."""
+        left = self._producer.flush(self._timeout)
+        if left:
+            raise TransactionFailed(
+                f"{left} records did not reach the broker within {self._timeout:.0f} s; the process leaves, "
+                "and the next start goes on from what was committed"
+            )
+
+    def generation(self) -> object:
+        """The group's generation and our member id, as of now; what a broker checks a transaction against.
+
+        Without a member id there would be nothing to check, and brokers let such offsets pass.
+        """
+        metadata = self._member.consumer_group_metadata()
+        if not self._member.memberid():
+            raise Fenced("this process is no longer a member of its group; it leaves, and another has its work")
+        return metadata
+
+    def _produce(self, record: Output) -> None:
+        partition = -1 if record.partition is None else record.partition
+        while True:
+            try:
+                return self._producer.produce(
+                    record.topic, record.value, record.key, partition, headers=list(record.headers)
+                )
+            except BufferError:
+                self._producer.poll(0.05)
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return self._producer.commit_transaction(max(1.0, deadline - time.monotonic()))
+            except KafkaException as e:
+                if not e.args[0].retriable() or time.monotonic() > deadline:
+                    raise
+
+    def _abort(self, error: KafkaError | None) -> None:
+        """So that readers and the next owner need not wait for the transaction's time-out."""
+        if error is not None and error.fatal():
+            return
+        try:
+            self._producer.abort_transaction(2.0)
+        except KafkaException as e:
+            log.info("the transaction could not be aborted (%s); the next start of this worker does", e)
+
+    def _wait_for_other_generation(self, refused: object) -> None:
+        deadline = time.monotonic() + 2.0
+        while self.generation() == refused:
+            if time.monotonic() > deadline:
+                raise Fenced("the group has gone on without this process; it leaves, and another has its work")
+            time.sleep(0.005)
+
+
+def refusal(error: KafkaError) -> FencedProcessingError:
+    """Whether another owner is the reason, in words."""
+    if error.fatal() or error.code() in _FENCING:
+        return Fenced(f"the transaction was refused, another owner has its work ({error}); the process leaves")
+    return TransactionFailed(
+        f"the transaction failed ({error}); the process leaves, and the next start goes on from what was committed"
+    )
