@@ -1,0 +1,31 @@
+"""What can be wrong with a message.
+
+MessageError
++-- TemplateError     the template itself: nothing of the campaign can be sent
+`-- RowError          one recipient's row: the others are not touched
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Part = Literal["subject", "html", "text"]
+
+
+class MessageError(ValueError):
+    """Base of all errors of this package."""
+
+
+class TemplateError(MessageError):
+    """A template cannot be used: which part, which line (from 1; None: as a whole), what is wrong."""
+
+    def __init__(self, part: Part, line: int | None, problem: str) -> None:
+        place = f"template, {part}" + (f", line {line}" if line else "")
+        super().__init__(f"{place}: {problem}")
+        self.part = part
+        self.line = line
+        self.problem = problem
+
+
+class RowError(MessageError):
+    """One recipient's row does not make a message, such as "lacks the variable first_name"."""

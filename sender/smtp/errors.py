@@ -1,0 +1,19 @@
+"""What a relay as a whole can refuse."""
+
+from __future__ import annotations
+
+
+class RelayDown(ConnectionError):
+    """A relay cannot be reached, or refuses us as a whole: never a recipient's failure.
+
+    `reason` is one of `address`, `connect`, `tls`, `greeting`, `auth`, `busy`, `settings`; `code` is the
+    server's (0: it said none). `throttled` says that the server asks for fewer connections or less speed
+    (421 or 4.7.x to the greeting): other connections may well go on. No message contains a password.
+    """
+
+    def __init__(self, reason: str, code: int = 0, text: str = "", *, throttled: bool = False) -> None:
+        super().__init__(f"{reason}: {code} {text}" if code else f"{reason}: {text}")
+        self.reason = reason
+        self.code = code
+        self.text = text
+        self.throttled = throttled
