@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -30,9 +29,14 @@ from streams.fenced.errors import OperatorNeeded
 from streams.fenced.loading import Loader
 from streams.fenced.model import Effects, FencedSettings, Input, Output, Role
 from streams.fenced.offsets import Ledger
+from streams.fenced.records import as_input
 from streams.fenced.transaction import Transactions, refusal
 
 log = logging.getLogger(__name__)
+
+MAX_RECORD_BYTES = 2_000_000
+"""The client's own limit; above the broker's (1 MB), so that a dead letter, whose headers make it larger than
+the record that it was, depends on its topic's `max.message.bytes` alone."""
 
 
 def seconds_since_boot() -> float:
@@ -118,7 +122,7 @@ class FencedProcessor:
 
     def _start(self, stop: Callable[[], bool]) -> bool:
         """False when stopped before it could start."""
-        producer = self._kafka.transactional(self._id)
+        producer = self._kafka.transactional(self._id, message_max_bytes=MAX_RECORD_BYTES)
         settings = self._settings
         self._consumer = self._kafka.consumer(
             self._group,
@@ -212,7 +216,7 @@ class FencedProcessor:
         if error is not None:
             self._on_error(error)
             return
-        record = _as_input(message)
+        record = as_input(message)
         if self._ledger.expects(record.partition, record.offset):
             self._inbox.append(record)
 
@@ -276,6 +280,7 @@ class FencedProcessor:
             if not partitions:
                 return
             began = self._monotonic()
+            log.info("%s is given %s", self._id, partitions)
             starts = self._loader.load(consumer, partitions, self._while_loading)
             genesis = {s.partition: s.offset for s in starts if s.first}
             if genesis:
@@ -351,16 +356,3 @@ class FencedProcessor:
             yield
         except Exception as e:  # noqa: BLE001 - whatever it is, it is raised again outside of librdkafka
             self._failure = self._failure or e
-
-
-def _as_input(message: Message) -> Input:
-    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-    return Input(
-        topic=cast("str", message.topic()),
-        partition=cast("int", message.partition()),
-        offset=cast("int", message.offset()),
-        key=message.key(),
-        value=message.value(),
-        headers=tuple((name, value or b"") for name, value in headers),
-        timestamp_ms=message.timestamp()[1],
-    )
