@@ -1,0 +1,1 @@
+"""How people use rampa: the command line. The only package that imports everything."""

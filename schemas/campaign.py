@@ -66,6 +66,7 @@ class Campaign(Model):
     template: ResolvedTemplate
     source: RecipientSource
     strategy: Strategy
+    start_day: int = Field(1, ge=1, description="the domain's sending day that the plan begins with")
     pace: ResolvedPace = ResolvedPace()
     schedule: ResolvedSchedule
     tracking: Tracking = Tracking()

@@ -1,4 +1,4 @@
-"""`send.journal`: what the owner of a batch has recorded, one row a window of a batch."""
+"""`send.journal`: what the owner of a batch has recorded, one row a window of a batch and one a batch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.base import Instant, Model
+from schemas.chunk import SendError
 
 WINDOW = 50
 """Indices of a batch in one row: fixed slices, [0, 50), [50, 100) ..."""
 
 # One letter an index in `JournalEntry.states`.
 OPEN, INTENDED, ACCEPTED, FAILED, IN_DOUBT, SUPPRESSED = "o", "i", "a", "f", "d", "s"
+
+NEVER = -1
+"""The round of an index that was never begun."""
+
+Span = tuple[int, int, str, int, int]
+"""Indices start to end (not included), their state letter, round and attempts, where these are all equal."""
 
 
 class JournalEntry(Model):
@@ -23,7 +30,7 @@ class JournalEntry(Model):
     batch_number: int
     start: int
     states: str = Field(description="one letter an index: open, intended, accepted, failed, doubt, suppressed")
-    rounds: list[int] = Field(description="the round in which each index was last begun")
+    rounds: list[int] = Field(description="the round in which each index was last begun; -1: never")
     attempts: list[int] = Field(description="tries in that round")
     permit_id: str = Field(description="the permit under which the window was last touched")
     content_hash: str = ""
@@ -32,7 +39,11 @@ class JournalEntry(Model):
 
 
 class JournalPermit(Model):
-    """A permit that was taken, and how far it came. Key: `campaign/batch!`, the newest of the batch."""
+    """A permit that was taken, and how far it came. Key: `campaign/batch!`, the newest of the batch.
+
+    When nothing of the batch is open, intended or in doubt, the row is `ended`: its windows are deleted and
+    `spans` says the same in less room. A permit of a later round brings the windows back.
+    """
 
     kind: Literal["permit"] = "permit"
     campaign_id: str
@@ -41,10 +52,28 @@ class JournalPermit(Model):
     round: int
     version: int = Field(description="of the last report to the gate")
     final: bool
-    begun: int
+    begun: int = Field(description="messages of this permit that went on a wire")
     sent_on: dict[str, int] = {}
     control: Literal["pause", "cancel"] | None = None
     control_version: int = 0
-    chunk: str | None = Field(None, description="the permit itself, JSON, while it is not final")
+    control_at: Instant | None = Field(None, description="a permit that was issued later lifts the control")
+    pending: tuple[str, ...] = Field((), description="orders, JSON, that wait until their recipients are looked up")
+    chunk: str | None = Field(None, description="the permit itself, JSON, while the batch is not ended")
+    result: str | None = Field(None, description="the final `ChunkResult`, JSON, as it would be sent again")
+    size: int = Field(0, description="recipients of the batch")
+    content_hash: str = ""
+    throttled: int = 0
+    errors: tuple[SendError, ...] = Field((), description="the last few")
+    spans: tuple[Span, ...] = Field((), description="with `ended`: the states of the whole batch")
     ended: bool = False
     at: Instant
+
+
+def window_key(campaign_id: str, batch_number: int, start: int) -> bytes:
+    """The key of the row of the window that begins at `start`."""
+    return f"{campaign_id}/{batch_number}#{start}".encode()
+
+
+def permit_key(campaign_id: str, batch_number: int) -> bytes:
+    """The key of a batch's permit row."""
+    return f"{campaign_id}/{batch_number}!".encode()

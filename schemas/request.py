@@ -6,7 +6,14 @@ from datetime import time
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from schemas.base import Instant, UserModel
 from schemas.identity import CampaignId
@@ -90,6 +97,16 @@ class Schedule(UserModel):
     timezone: TimeZone | None = None
     window: Window | None = None
     skip_weekends: bool | None = None
+
+    @model_serializer(mode="wrap")
+    def _keep_what_was_left_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A window that was left out is not one that is null: written and read again, it stays left out."""
+        fields: dict[str, Any] = handler(self)
+        if "window" not in self.model_fields_set:
+            fields.pop("window", None)
+        elif self.window is None:
+            fields["window"] = None
+        return fields
 
     @model_validator(mode="after")
     def _window_opens(self) -> Schedule:

@@ -57,6 +57,13 @@ class Step(Model):
     batch_size: int = Field(ge=1, description="messages a batch, and at most in one release")
 
 
+class DayThresholds(Model):
+    """Thresholds that hold from a sending day on."""
+
+    day: int = Field(ge=1)
+    thresholds: Thresholds
+
+
 class Strategy(Model):
     """A strategy with every number resolved, as it is recorded with a campaign."""
 
@@ -69,6 +76,17 @@ class Strategy(Model):
     max_batches_per_day: int | None = Field(None, description="releases of one campaign a local day")
     concurrent_batches: int = Field(5, ge=1, description="batches of one campaign that are being sent at once")
     thresholds: Thresholds = Thresholds()
+    later_thresholds: tuple[DayThresholds, ...] = Field(
+        (), description="ascending by day: instead of `thresholds` from that sending day on"
+    )
+
+    def thresholds_on(self, sending_day: int) -> Thresholds:
+        """What sending day `sending_day` (1, 2, ...) must show."""
+        found = self.thresholds
+        for later in self.later_thresholds:
+            if later.day <= sending_day:
+                found = later.thresholds
+        return found
 
     def step(self, sending_day: int) -> Step:
         """The step of `sending_day` (1, 2, ...)."""

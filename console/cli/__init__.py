@@ -1,0 +1,1 @@
+"""The command `rampa`. Modules here import what they need inside functions, so that help is quick."""

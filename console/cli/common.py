@@ -1,0 +1,78 @@
+"""What all commands share: the option `--config`, errors as text, JSON, figures."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings; default: rampa.toml here, when there is one.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong and end with exit code 1."""
+    err.print(message, style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def say(message: str) -> None:
+    """A line for people, on standard error, so that standard output stays for programs."""
+    err.print(message, style="dim", markup=False, soft_wrap=True)
+
+
+def friendly(command: Callable[P, R]) -> Callable[P, R]:
+    """Errors that a person can mend are printed as their text, without a traceback; Ctrl-C is quiet."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        from console.errors import ConsoleError
+        from streams.errors import StreamsError
+        from streams.settings import SettingsError
+
+        # librdkafka's own lines ("1 request(s) timed out") would stand between the answers.
+        logging.getLogger("streams.kafka").setLevel(os.environ.get("RAMPA_LOG", "CRITICAL"))
+        try:
+            return command(*args, **kwargs)
+        except (ConsoleError, StreamsError, SettingsError) as e:
+            fail(str(e))
+        except KeyboardInterrupt:
+            err.print()
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    import orjson
+
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def validation_lines(error: Any) -> list[str]:
+    """Each problem of a pydantic ValidationError as `field: what is wrong`."""
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in item["loc"]) or "(the whole)"
+        lines.append(f"{place}: {item['msg'].removeprefix('Value error, ')}")
+    return lines

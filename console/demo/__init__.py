@@ -1,0 +1,1 @@
+"""`rampa demo`: real broker, real sockets, real mail; only the clock runs faster."""

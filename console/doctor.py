@@ -1,0 +1,144 @@
+"""`rampa doctor`: one check after another, each with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from streams.admin import check_topics
+
+from console.access import Access, kafka_of, settings_of
+from console.clock import clock_of
+from console.errors import ConsoleError
+from schemas.records import InstallationRecord
+from schemas.topics import INSTALLATION, all_topics
+from streams.clients import Kafka, wait_for_broker
+from streams.errors import StreamsError
+from streams.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, how it stands (`ok`, `warning`, `failed`), and what to do."""
+
+    name: str
+    state: str
+    detail: str
+    todo: str = ""
+
+    def plain(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def examine(config: Path | None) -> Iterator[Check]:
+    """All checks, in the order in which one needs the other."""
+    yield _versions()
+    try:
+        settings = settings_of(config)
+    except ConsoleError as e:
+        yield Check("settings", "failed", str(e), "correct them; `rampa init` writes a commented example")
+        return
+    yield Check("settings", "ok", f"{len(settings.relays)} relays, {len(settings.domains)} sending domains")
+    if not settings.domains:
+        yield Check("domains", "warning", "no sending domain is set", 'add [relays.main] and [domains."your.domain"]')
+    yield _disk(settings)
+    yield from _kafka(settings)
+    for name in sorted(settings.relays):
+        yield _relay(settings, name)
+
+
+def _versions() -> Check:
+    names = ("rampa", "confluent-kafka", "faust-streaming", "aiosmtplib", "pydantic", "boto3")
+    found = ", ".join(f"{n} {version(n)}" for n in names)
+    return Check("versions", "ok", f"Python {sys.version.split()[0]}, {found}, {ssl.OPENSSL_VERSION}")
+
+
+def _disk(settings: Settings) -> Check:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.data).free / 1e9
+    state = "ok" if free > 1 else "warning"
+    return Check(
+        "data", state, f'"{settings.data}" has {free:.1f} GB free', "" if free > 1 else "make room: at least 1 GB"
+    )
+
+
+def _kafka(settings: Settings) -> Iterator[Check]:
+    try:
+        kafka = kafka_of(settings)
+        started = time.monotonic()
+        wait_for_broker(kafka, 5)
+    except ConsoleError as e:
+        yield Check("kafka", "failed", str(e), "start it with `rampa up`")
+        return
+    except StreamsError as e:
+        yield Check("kafka", "failed", str(e), "start the brokers, or correct [kafka] in the settings")
+        return
+    yield Check("kafka", "ok", f"{kafka.bootstrap} answers in {(time.monotonic() - started) * 1000:.0f} ms")
+    yield from _topics(settings, kafka)
+
+
+def _topics(settings: Settings, kafka: Kafka) -> Iterator[Check]:
+    records = (
+        Access(settings, kafka).newest(INSTALLATION, InstallationRecord) if _has_installation(settings, kafka) else {}
+    )
+    if not records:
+        yield Check(
+            "topics", "failed", "this installation has not been started yet", "run `rampa topics create` or `rampa up`"
+        )
+        return
+    record = next(iter(records.values()))
+    try:
+        check_topics(kafka, all_topics(), record.partitions, settings.kafka.topic_prefix)
+    except StreamsError as e:
+        yield Check("topics", "failed", str(e), "see the message")
+    else:
+        yield Check("topics", "ok", f"{len(all_topics())} topics, {record.partitions} partitions each")
+    if settings.kafka.partitions != record.partitions:
+        yield Check(
+            "partitions", "warning", f"the settings say {settings.kafka.partitions}, the first start recorded {record.partitions}",
+            f"set kafka.partitions = {record.partitions}; keys do not move",
+        )  # fmt: skip
+    clock = clock_of(record)
+    detail = f"{clock.now():%Y-%m-%d %H:%M:%S} UTC, speed {clock.speed:g}"
+    if clock.speed != settings.clock.speed:
+        yield Check(
+            "clock", "warning", f"{detail}; the settings say {settings.clock.speed:g}", "the first start's speed holds"
+        )
+    else:
+        yield Check("clock", "ok", detail)
+
+
+def _has_installation(settings: Settings, kafka: Kafka) -> bool:
+    names = kafka.admin().list_topics(timeout=10).topics
+    return settings.kafka.topic_prefix + INSTALLATION.name in names
+
+
+def _relay(settings: Settings, name: str) -> Check:
+    from sender.relays import open_relay
+
+    relay = settings.relays[name]
+    where = f"{relay.host}:{relay.port}" if relay.type == "smtp" else str(relay.path or "")
+
+    async def session() -> None:
+        async with asyncio.timeout(20):
+            connection = await open_relay(relay).open()
+            await connection.close()
+
+    return _tried(f"relay {name}", where, lambda: asyncio.run(session()))
+
+
+def _tried(name: str, where: str, action: Callable[[], Any]) -> Check:
+    try:
+        action()
+    except Exception as e:  # noqa: BLE001 - whatever is wrong with a relay is what the operator must see
+        text = str(e) or type(e).__name__
+        return Check(name, "failed", f"{where}: {text}", "check host, port, tls, username and password of this relay")
+    return Check(name, "ok", f"{where} accepts a session")

@@ -1,0 +1,15 @@
+"""What goes wrong for a person at the command line.
+
+ConsoleError: a message for people, with what to do; the command ends with exit code 1
+  NotRunning: there is no broker to talk to
+"""
+
+from __future__ import annotations
+
+
+class ConsoleError(Exception):
+    """Something that a person can mend. Its text says what happened, to what, and what to do."""
+
+
+class NotRunning(ConsoleError):
+    """The broker of this data directory does not run."""

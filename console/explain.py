@@ -1,0 +1,63 @@
+"""Why is nothing going out? One sentence a reason, from a campaign's progress. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from schemas.batch import HoldReason
+from schemas.progress import CampaignProgress
+
+_ENDED = {
+    "completed": "It is complete: nobody is waiting.",
+    "cancelled": "It was cancelled: nothing more will be sent.",
+    "rejected": "It was rejected before anything was planned.",
+    "failed": "Its plan could not be made.",
+}
+
+
+def length(span: timedelta) -> str:
+    """A length of time for people: `2 d 3 h`, `5 min`, `40 s`."""
+    seconds = int(max(span.total_seconds(), 0))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 86400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+
+
+def explain(progress: CampaignProgress, now: datetime) -> list[str]:
+    """Sentences that say why mail of this campaign is not going out, the first the most telling."""
+    lines: list[str] = []
+    if progress.state in _ENDED:
+        lines.append(_ENDED[progress.state])
+        lines += [f"{p.field}: {p.problem}" for p in progress.problems]
+    elif progress.in_flight:
+        lines.append(f"It is going out: {progress.in_flight} messages are permitted or on the wire right now.")
+    elif not progress.holds:
+        lines.append(
+            "Recipients are still being read and planned." if progress.state == "planning"
+            else "Nothing holds it; it is about to go on."
+        )  # fmt: skip
+    if progress.state not in {"cancelled", "rejected"}:
+        lines += [sentence(hold, now) for hold in progress.holds]
+    if progress.in_doubt:
+        lines.append(
+            f"{progress.in_doubt} recipients are in doubt: a process or connection died after their message was begun "
+            "and nobody knows whether the relay took it. They are not mailed again until that is known."
+        )
+    return lines
+
+
+def sentence(hold: HoldReason, now: datetime) -> str:
+    """One reason: what holds, the figures, and when it is looked at again."""
+    figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in hold.figures.items() if v is not None)
+    text = f"{hold.detail.rstrip('.')}"
+    if figures:
+        text += f" ({figures})"
+    if hold.until is None:
+        return text + "."
+    wait = hold.until - now
+    when = f"in {length(wait)}" if wait > timedelta(0) else "now"
+    return f"{text}. It will be looked at again {when}, at {hold.until:%Y-%m-%d %H:%M:%S} UTC."

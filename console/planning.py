@@ -1,0 +1,21 @@
+"""A plan as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+
+def plan_lines(result: Any) -> Iterator[str]:
+    """The batches of a dry run, those of one sending day on one line."""
+    plan: dict[str, Any] = result.json()
+    counts = f"{plan['recipients']} recipients, {plan['invalid']} invalid, {plan['duplicate']} duplicate"
+    yield f"{counts}: {len(plan['batches'])} batches on {plan['sending_days']} sending days"
+    yield f"from {plan['starts_at']} to {plan['ends_at']}, if the domain advances every sending day"
+    for day, group in groupby(plan["batches"], key=lambda b: b["sending_day"]):
+        batches = list(group)
+        first, last = batches[0], batches[-1]
+        numbers = str(first["number"]) if first is last else f"{first['number']}-{last['number']}"
+        total = sum(b["size"] for b in batches)
+        yield f"  day {day:3}  {first['scheduled_for']}  batches {numbers}: {total} messages"

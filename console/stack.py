@@ -1,0 +1,116 @@
+"""The whole of rampa on one machine: broker, topics, and a process for each role."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from streams.supervisor import Child, Supervisor
+
+from console.access import OWN_BROKERS, broker_directory, kafka_of
+from console.errors import ConsoleError
+from console.installing import install
+from schemas.records import InstallationRecord
+from streams.brokers.embedded import EmbeddedBroker
+from streams.brokers.local import LocalBroker
+from streams.clients import Kafka, wait_for_broker
+from streams.settings import Settings
+
+
+class Stack:
+    """Started when entered, stopped in reverse order when left."""
+
+    def __init__(self, settings: Settings, config: Path | None, say: Callable[[str], None] = lambda _: None) -> None:
+        self.settings = settings
+        self.config = config
+        self.say = say
+        self.kafka: Kafka | None = None
+        self.installation: InstallationRecord | None = None
+        self.supervisor: Supervisor | None = None
+        self._broker: EmbeddedBroker | LocalBroker | None = None
+        self._lock: int | None = None
+
+    @property
+    def logs(self) -> Path:
+        """Where the roles write their logs."""
+        return self.settings.data / "logs"
+
+    def __enter__(self) -> Self:
+        try:
+            self._lock = _only_one(self.settings.data)
+            self._start_broker()
+            self.kafka = kafka_of(self.settings)
+            wait_for_broker(self.kafka, 60, self.say)
+            self.installation = install(self.settings, self.kafka)
+            self.supervisor = Supervisor(self.children(), self.logs)
+            self.supervisor.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Roles first, each finishing what is on the wire, then the broker."""
+        if self.supervisor is not None:
+            self.supervisor.stop()
+            self.supervisor = None
+        if self._broker is not None:
+            self._broker.stop()
+            self._broker = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def children(self) -> list[Child]:
+        """One child a process; the planner first, the sender last."""
+        roles = self.settings.roles
+        wanted = (("planner", roles.planner), ("gate", roles.gate), ("sender", roles.sender))
+        return [self._child(role, n) for role, count in wanted for n in range(1, count + 1)]
+
+    def _child(self, role: str, n: int) -> Child:
+        argv = [sys.executable, "-m", "console.cli.main", "worker", role, "--slot", str(n)]
+        if self.config is not None:
+            argv += ["--config", str(self.config)]
+        return Child(f"{role}-{n}", argv, {})
+
+    def _start_broker(self) -> None:
+        kind = self.settings.kafka.bootstrap
+        if kind not in OWN_BROKERS:
+            return
+        directory = broker_directory(self.settings)
+        port = self.settings.kafka.port or None
+        if kind == "embedded":
+            self._broker = EmbeddedBroker(directory, port=port)
+        else:
+            self._broker = LocalBroker(directory, port=port)
+        self.say(f"starting the {kind} broker")
+        self._broker.start()
+
+
+def _only_one(data: Path) -> int:
+    """Hold the data directory for this process's life. Raises ConsoleError when another one has it."""
+    data.mkdir(parents=True, exist_ok=True)
+    fd = os.open(data / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        os.close(fd)
+        raise ConsoleError(
+            f'rampa is already up on the data directory "{data}"'
+            + (f" (process {holder})" if holder else "")
+            + ". Use that one, stop it first, or set another `data` in the settings."
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd
