@@ -102,10 +102,8 @@ def _topics(settings: Settings, kafka: Kafka) -> Iterator[Check]:
     else:
         yield Check("topics", "ok", f"{len(all_topics())} topics, {record.partitions} partitions each")
     if settings.kafka.partitions != record.partitions:
-        yield Check(
-            "partitions", "warning", f"the settings say {settings.kafka.partitions}, the first start recorded {record.partitions}",
-            f"set kafka.partitions = {record.partitions}; keys do not move",
-        )  # fmt: skip
+        detail = f"the settings say {settings.kafka.partitions}, the first start recorded {record.partitions}"
+        yield Check("partitions", "warning", detail, f"set kafka.partitions = {record.partitions}; keys do not move")
     clock = clock_of(record)
     detail = f"{clock.now():%Y-%m-%d %H:%M:%S} UTC, speed {clock.speed:g}"
     if clock.speed != settings.clock.speed:

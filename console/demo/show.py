@@ -100,15 +100,14 @@ def _account(
     both = collection + meetup
     expected = sum(p.recipients - p.invalid - p.duplicate for p in campaigns)
     doubled = report.twice(both)
-    screen.print(
-        f"\nThe servers took {len(both)} of {expected} mails, {doubled} of them twice; the meetup's closed one connection in "
-        f"{scene.ONE_IN} before it answered DATA.", markup=False, soft_wrap=True,
-    )  # fmt: skip
+    took = f"\nThe servers took {len(both)} of {expected} mails, {doubled} of them twice; the meetup's relay "
+    took += f"closed one connection in {scene.ONE_IN} before it answered DATA."
+    screen.print(took, markup=False, soft_wrap=True)
     kept = all(r.kept for r in rows)
     done = all(p.state == "completed" and p.conserved() == p.recipients for p in campaigns)
     good = done and kept and doubled == 0 and len(both) == expected and len(campaigns) == 1 + len(scene.SEGMENTS)
-    screen.print("Nobody twice, nobody forgotten, no day over its limit." if good else "Something is not as it should be.",
-                 style="bold green" if good else "bold red")  # fmt: skip
+    verdict = "Nobody twice, nobody forgotten, no day over its limit." if good else "Something is not as it should be."
+    screen.print(verdict, style="bold green" if good else "bold red")
     return good
 
 
