@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from simulator.moments import PASS, Decision
@@ -19,8 +19,7 @@ class Then(Enum):
     START_TLS = "negotiate TLS, then call tls_started"
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """A message that the server has made itself responsible for."""
 
     connection: int
@@ -42,10 +41,16 @@ class Answer(NamedTuple):
     taken: Taken | None = None
 
 
+@lru_cache(maxsize=64)
+def plain(reply: bytes) -> Answer:
+    """The reply and nothing else; the same few again and again, hence remembered."""
+    return Answer(reply)
+
+
 def by_decision(decision: Decision, usual: bytes) -> Answer:
     """The usual reply, or what the rules have decided instead."""
     if decision is PASS:
-        return Answer(usual)
+        return plain(usual)
     end = Then.RESET if decision.reset else Then.CLOSE
     if decision.drop == "before":
         return Answer(b"", end, decision.delay)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import get_args
+from typing import Final, get_args
 
 from simulator.conventions import PREFIXES, wish_of
 from simulator.live import live
 from simulator.moments import PASS, Decision, Facts, Moment
 from simulator.rules import Rule, Stage
+
+_INITIALS: Final = frozenset(initial for word in PREFIXES for initial in (word[0], word[0].upper()))
 
 
 class Engine:
@@ -22,7 +24,7 @@ class Engine:
         self.applied: Counter[str] = Counter()
         at_work = [live(rule, place) for place, rule in enumerate(rules, 1)]
         self._stages = {stage: [one for one in at_work if stage in one.stages] for stage in get_args(Stage)}
-        self._conventions = conventions
+        self._wishful = frozenset(("rcpt", "data", "message")) if conventions else frozenset()
         self._greylist: Counter[str] = Counter()
 
     def decide(self, stage: Stage, facts: Facts, now: float) -> Decision:
@@ -36,16 +38,14 @@ class Engine:
             if decision.refusal or decision.drop:
                 return decision._replace(delay=decision.delay + delay)
             delay += decision.delay
-        if self._conventions and stage in ("rcpt", "data", "message"):
+        if stage in self._wishful:
             asked = self._wishes(stage, facts)
             return asked._replace(delay=asked.delay + delay) if delay else asked
         return Decision(delay=delay) if delay else PASS
 
     def _wishes(self, stage: Stage, facts: Facts) -> Decision:
         for address in facts.recipients[-1:] if stage == "rcpt" else facts.recipients:
-            if address[:1] not in "bdgrsBDGRS" or not address.lower().startswith(PREFIXES):
-                continue
-            wish = wish_of(address)
+            wish = wish_of(address) if address[:1] in _INITIALS else None
             if wish is None or wish.at != stage:
                 continue
             if wish.times is not None:

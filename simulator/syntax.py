@@ -7,8 +7,7 @@ here and not at a provider.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from simulator import replies
 
@@ -28,8 +27,7 @@ MAX_DOMAIN: Final = 255  # octets, RFC 5321, 4.5.3.1.2
 MAX_PATH: Final = 254  # octets: 256 with its angle brackets, RFC 5321, 4.5.3.1.3
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """An envelope address and the parameters behind it (names in upper case)."""
 
     address: str
@@ -58,7 +56,7 @@ def parse_rcpt(argument: str) -> Path | bytes:
 def _path(match: re.Match[str], too_long: bytes) -> Path | bytes:
     local, domain, parameters = match["local"], match["domain"], match["parameters"]
     if local is None:
-        address = match.groupdict().get("alone") or ""
+        address = "" if "alone" not in match.re.groupindex else match["alone"]
     else:
         address = f"{local}@{domain}"
         if len(address) > MAX_LOCAL // 4 and not _fits(local, domain):
