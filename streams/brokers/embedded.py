@@ -97,6 +97,7 @@ class EmbeddedBroker:
             keep_open=[held.fd],
         )  # fmt: skip
         held.note(Running(self._process.pid, self.bootstrap))
+        held.release()  # from now on the broker's process alone holds it
 
     def stop(self, deadline: float = 2.0) -> None:
         """Stop it; everything it held is gone."""

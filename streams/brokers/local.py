@@ -41,26 +41,26 @@ _RECORDS = "records"
 class LocalBroker:
     """Apache Kafka as a child process: up when the context is entered, gone when it is left or we die.
 
-    `home` has the jars, `data_dir` everything else: records, settings, log, lock. With `port` 0 it takes the
-    port that it had at its last start, or any free one. With `bound` false it lives on without us.
+    `home` has the jars, `data_dir` everything else: records, settings, log, lock. Without a `port` it takes
+    the one that it had at its last start, or any free one. With `bound` false it lives on without us.
     """
 
     def __init__(
         self,
-        home: Path,
         data_dir: Path,
-        port: int = 0,
+        port: int | None = None,
         *,
+        home: Path | None = None,
         heap: str = "512m",
         jvm_options: tuple[str, ...] = (),
         start_timeout: float = 90.0,
         bound: bool = True,
     ) -> None:
-        self.home = home.absolute()
+        self.home = (home or default_home()).absolute()
         self.data_dir = data_dir.absolute()
         self.log = self.data_dir / "broker.log"
-        self._wanted_port = port
-        self._port = port
+        self._wanted_port = port or 0
+        self._port = self._wanted_port
         self._jvm = (f"-Xmx{heap}", *_JVM, *jvm_options)
         self._start_timeout = start_timeout
         self._bound = bound
@@ -176,6 +176,7 @@ class LocalBroker:
             keep_open=[held.fd],
         )
         held.note(Running(self._process.pid, self.bootstrap))
+        held.release()  # from now on the broker's process alone holds it
 
     @staticmethod
     def _java(java: str, jars: str, options: tuple[str, ...]) -> list[str]:
@@ -264,7 +265,7 @@ def _run(command: str, home: Path, data: Path, port: int) -> int:
     if command == "fetch":
         said = f"Apache Kafka's jars are in {fetch(home)}"
     elif command == "start":
-        said = f"Apache Kafka runs at {LocalBroker(home, data, port, bound=False).start().bootstrap}"
+        said = f"Apache Kafka runs at {LocalBroker(data, port, home=home, bound=False).start().bootstrap}"
     elif command == "stop":
         said = "stopped" if stop_running(data) else f"no broker runs on {data}"
     else:
