@@ -21,7 +21,7 @@ Stage = Literal["mail", "rcpt", "data", "message"]
 
 Reason = Literal[
     "", "bad_mailbox", "bad_domain", "full", "blocked", "policy", "spam", "too_big", "throttled", "not_accepting",
-    "network", "relay", "unknown",
+    "network", "expired", "relay", "unknown",
 ]  # fmt: skip
 """The contract's classes; `relay`: the relay refuses us, not the recipient."""
 
