@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -26,6 +27,7 @@ from schemas.units import Duration, Quota, Rate
 
 ENV_PREFIX = "RAMPA_"
 DEFAULT_FILE = "rampa.toml"
+_SECRET = re.compile(r"password|secret|token|key\.pem|key_pem|jaas|oauthbearer")
 
 
 class SettingsError(ValueError):
@@ -48,6 +50,13 @@ class KafkaSettings(BaseModel):
     session_timeout: Duration = timedelta(seconds=6)
     port: int = Field(0, ge=0, le=65535, description="of the embedded or local broker; 0: any free one")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_are_wrapped(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {k: SecretStr(v) if isinstance(v, str) and _SECRET.search(k) else v for k, v in data.items()}
+
     @model_validator(mode="after")
     def _extras_are_for_librdkafka(self) -> KafkaSettings:
         allowed = (
@@ -65,16 +74,19 @@ class KafkaSettings(BaseModel):
         for name, value in (self.model_extra or {}).items():
             if not name.replace(".", "_").startswith(allowed):
                 raise ValueError(_unknown(name, tuple(type(self).model_fields), "a setting of [kafka]"))
-            if not isinstance(value, str | int | float | bool):
+            if not isinstance(value, str | int | float | bool | SecretStr):
                 raise ValueError(f"{name} must be a string, a number or true/false")
         return self
 
     def client_options(self) -> dict[str, str]:
         """What is passed to librdkafka: underscores become dots."""
-        return {
-            name.replace("_", "."): str(value).lower() if isinstance(value, bool) else str(value)
-            for name, value in (self.model_extra or {}).items()
-        }
+        return {name.replace("_", "."): _librdkafka(value) for name, value in (self.model_extra or {}).items()}
+
+
+def _librdkafka(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class ClickhouseSettings(Section):

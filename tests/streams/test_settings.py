@@ -1,0 +1,108 @@
+"""Settings: the file, the environment, and what is said about mistakes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from streams.settings import SettingsError, load
+
+GOOD = """
+data = "var"
+archive_after = "30d"
+[kafka]
+bootstrap = "a.example:9092"
+sasl_mechanism = "PLAIN"
+[relays.main]
+host = "smtp.example"
+preset = "improvmx"
+username = "me"
+[domains."bore.example"]
+relay = "main"
+timezone = "America/Bogota"
+[strategies.cobranza]
+type = "batch"
+batch_size = 300
+"""
+
+
+def written(directory: Path, text: str) -> Path:
+    file = directory / "rampa.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_preset_fills_in_what_is_left_open(tmp_path: Path) -> None:
+    relay = load(written(tmp_path, GOOD), {}).relays["main"]
+    assert (relay.connections, relay.rate) == (3, 5.0)
+    own = load(written(tmp_path, GOOD.replace('"improvmx"', '"improvmx"\nrate = "2/s"')), {}).relays["main"]
+    assert (own.connections, own.rate) == (3, 2.0)
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    environ = {"RAMPA_KAFKA__BOOTSTRAP": "b.example:9092", "RAMPA_RELAYS__MAIN__PASSWORD": "12345", "PATH": "/bin"}
+    settings = load(written(tmp_path, GOOD), environ)
+    assert settings.kafka.bootstrap == "b.example:9092"
+    assert settings.relays["main"].password is not None
+    assert settings.relays["main"].password.get_secret_value() == "12345"
+
+
+def test_secrets_never_print(tmp_path: Path) -> None:
+    settings = load(
+        written(tmp_path, GOOD), {"RAMPA_RELAYS__MAIN__PASSWORD": "hunter2", "RAMPA_TRACKER__KEYS": '["k3y"]'}
+    )
+    assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert "k3y" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_kafka_secrets_do_not_print_either(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, GOOD), {"RAMPA_KAFKA__SASL_PASSWORD": "hunter2"})
+    assert "hunter2" not in repr(settings) + str(settings)
+    assert settings.kafka.client_options()["sasl.password"] == "hunter2"
+
+
+def test_security_settings_pass_through_to_librdkafka(tmp_path: Path) -> None:
+    assert load(written(tmp_path, GOOD), {}).kafka.client_options() == {"sasl.mechanism": "PLAIN"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("bootstrap =", "bootstrp ="), "did you mean 'bootstrap'?"),
+        (("data =", "dta ="), "did you mean 'data'?"),
+        (('host = "smtp', 'hst = "smtp'), "did you mean 'host'?"),
+        (("timezone", "timezome"), "did you mean 'timezone'?"),
+        (("America/Bogota", "America/Bogata"), "is not a time zone"),
+        (('relay = "main"', 'relay = "man"'), "did you mean 'main'?"),
+        (("[strategies.cobranza]", "[strategies.batch]"), "a name of its own"),
+        (('type = "batch"', 'type = "fast"'), "must be ramp_up, batch or conservative"),
+        (('"30d"', '"30"'), "30d"),
+        (('preset = "improvmx"', 'rate = "quick"'), "14/s"),
+        (("[kafka]", "[kafka"), "rampa.toml"),
+    ],
+)
+def test_a_mistake_is_named_with_its_mend(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(SettingsError, match="(?s)" + __import__("re").escape(said)):
+        load(written(tmp_path, GOOD.replace(*change)), {})
+
+
+def test_a_missing_file_that_was_named_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="rampa init"):
+        load(tmp_path / "none.toml", {})
+
+
+def test_without_any_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load(None, {})
+    assert settings.kafka.bootstrap == "embedded"
+    assert settings.archive_after == timedelta(days=30)
+
+
+def test_relative_paths_belong_to_the_file(tmp_path: Path) -> None:
+    text = GOOD + '\n[relays.files]\ntype = "maildir"\npath = "mail"\n'
+    settings = load(written(tmp_path, text), {})
+    assert settings.data == tmp_path / "var"
+    assert settings.relays["files"].path == tmp_path / "mail"
