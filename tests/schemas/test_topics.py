@@ -7,7 +7,8 @@ import pytest
 from schemas.topics import TOPICS, all_topics, topic
 
 CONTRACT = {
-    "campaign.requests": "delete", "campaign.commands": "delete", "domain.commands": "delete", "planner.inputs": "delete",
+    "campaign.requests": "delete", "campaign.commands": "delete", "domain.commands": "delete",
+    "planner.inputs": "delete",
     "campaigns": "compact", "campaign.invalid_rows": "delete", "batch.recipients": "compact", "gate.inputs": "delete",
     "gate.state": "compact", "batches": "compact", "campaign.progress": "compact", "chunks": "delete",
     "send.journal": "compact", "mail.events": "delete", "reputation.counts": "compact", "domain.reputation": "compact",
