@@ -72,9 +72,9 @@ class Dialogue:
         return self._step()
 
     def feed(self, data: bytes, now: float) -> Step:
-        """The client has sent `data`; while a delay runs it only waits."""
+        """The client has sent `data`; while a delay runs it is kept, and the step asks for nothing."""
         self._rest = self._rest + data if self._rest else data
-        return self._run(now)
+        return self._run(now) if self._then is Then.READ else Step(b"", _NOTHING, Then.READ, 0.0)
 
     def resume(self, now: float) -> Step:
         """The delay of the last step (whose `then` was WAIT) is over."""

@@ -102,8 +102,9 @@ class MailboxSimulator:
     def came(self, connection: Connection) -> Facts:
         """A client is here."""
         self.stats.connected()
+        served = sum(other.served for other in self._connections)  # without those that are being closed
         self._connections.add(connection)
-        return Facts(self.stats.connections, open_connections=self.stats.open_connections)
+        return Facts(self.stats.connections, open_connections=served + 1)
 
     def went(self, connection: Connection) -> None:
         """Its connection is gone."""
@@ -140,6 +141,11 @@ class Connection(asyncio.Protocol):
         self._early: list[bytes] = []  # TLS data that arrives before the upgrade has returned
         self._full = False  # the client does not read its replies
         self.last = time.time()
+
+    @property
+    def served(self) -> bool:
+        """Its conversation goes on."""
+        return self._dialogue is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")  # noqa: S101

@@ -15,7 +15,7 @@ class Stats:
 
     connections: int = 0
     open_connections: int = 0
-    peak_connections: int = 0
+    peak_connections: int = 0  # those refused included, until they are closed
     messages: int = 0  # taken, those without a reply included
     unreplied: int = 0  # taken, but a rule cut the connection before the 250
     recipients: int = 0

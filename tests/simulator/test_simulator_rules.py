@@ -50,7 +50,9 @@ def test_a_stage_is_refused(rule: Rule, answered: list[str]) -> None:
 
 def test_the_final_dot_is_refused_and_the_text_is_the_rules_own() -> None:
     talk = Talk([Reject(at="message", code=554, enhanced="5.7.1", text="Looks like spam\nSorry")])
-    assert talk.say(WHOLE).endswith(b"354 End data with <CR><LF>.<CR><LF>\r\n554-5.7.1 Looks like spam\r\n554 5.7.1 Sorry\r\n")
+    assert talk.say(WHOLE).endswith(
+        b"354 End data with <CR><LF>.<CR><LF>\r\n554-5.7.1 Looks like spam\r\n554 5.7.1 Sorry\r\n"
+    )
     assert not talk.taken
     assert talk.codes(MAIL) == ["250 2.1.0"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterable
 from typing import Self
@@ -86,10 +87,8 @@ class Wire:
 
     async def __aexit__(self, *exc: object) -> None:
         self.writer.close()
-        try:
+        with contextlib.suppress(OSError):  # the server had cut the connection: that is often the test
             await self.writer.wait_closed()
-        except OSError:
-            pass  # the server had cut the connection: that is often the test
 
     async def reply(self) -> str:
         """The next reply, all its lines; empty when the server has closed."""
