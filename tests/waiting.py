@@ -9,7 +9,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], timeout: float = 15.0, what: str = "", every: float = 0.02) -> T:
+def eventually(
+    condition: Callable[[], T], timeout: float = 15.0, what: str | Callable[[], str] = "", every: float = 0.02
+) -> T:
     """The first true value of `condition()`. Fails the test when there is none within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -17,5 +19,6 @@ def eventually(condition: Callable[[], T], timeout: float = 15.0, what: str = ""
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {what or condition}; last seen: {value!r}")
+            said = what() if callable(what) else what
+            raise AssertionError(f"not within {timeout:g} s: {said or condition}; last seen: {value!r}")
         time.sleep(every)
