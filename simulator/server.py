@@ -29,7 +29,7 @@ from simulator.stats import Stats
 from simulator.stores import MemoryStore, Store
 
 _LOG: Final = logging.getLogger(__name__)
-_GOODBYE: Final = 2.0  # seconds for clients to take their last words at the end
+_GOODBYE: Final = 1.0  # seconds for clients to take their last words at the end
 _NO_LINGER: Final = struct.pack("ii", 1, 0)  # close() then sends RST
 
 
@@ -99,6 +99,11 @@ class MailboxSimulator:
         for store in self._stores:
             store.close()
 
+    @property
+    def held_up(self) -> int:
+        """Connections whose client does not read its replies."""
+        return sum(connection.full for connection in self._connections)
+
     def came(self, connection: Connection) -> Facts:
         """A client is here."""
         self.stats.connected()
@@ -139,7 +144,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._upgrade: asyncio.Task[None] | None = None
         self._early: list[bytes] = []  # TLS data that arrives before the upgrade has returned
-        self._full = False  # the client does not read its replies
+        self.full = False  # the client does not read its replies
         self.last = time.time()
 
     @property
@@ -169,12 +174,12 @@ class Connection(asyncio.Protocol):
         self._server.went(self)
 
     def pause_writing(self) -> None:
-        self._full = True
+        self.full = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._full = False
+        self.full = False
         if self._transport is not None and self._timer is None:
             self._transport.resume_reading()
 
@@ -233,7 +238,7 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._dialogue is None or self._transport is None:
             return
-        if not self._full:
+        if not self.full:
             self._transport.resume_reading()
         self._carry_out(self._dialogue.resume(time.time()))
 
