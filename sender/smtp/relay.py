@@ -76,8 +76,7 @@ class SmtpRelay:
         try:
             await self._begin(client, sock)
         except BaseException:
-            client.close()
-            sock.close()
+            client.close()  # and with it the socket, which is asyncio's since `connect`
             raise
         return SmtpConnection(client, self._timeouts, self._settings.messages_per_connection)
 
@@ -276,5 +275,7 @@ def _forms(username: str, password: str) -> tuple[str, ...]:
     """The password in every form that goes over the wire, longest first."""
     if not password:
         return ()
-    plain = base64.b64encode(f"\0{username}\0{password}".encode()).decode()
-    return tuple(sorted({password, base64.b64encode(password.encode()).decode(), plain}, key=len, reverse=True))
+    plain = base64.b64encode(f"\0{username}\0{password}".encode("utf-8", "replace")).decode()
+    return tuple(
+        sorted({password, base64.b64encode(password.encode("utf-8", "replace")).decode(), plain}, key=len, reverse=True)
+    )

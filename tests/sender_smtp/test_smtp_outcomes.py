@@ -1,0 +1,110 @@
+"""The table of replies, row by row, with what servers really say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sender.smtp.outcomes import Stage, classify, outcome_of, provider_id, retry_delays, split_enhanced
+
+REPLIES: list[tuple[Stage, int, str, str, str]] = [
+    # stage, code, text, kind, reason
+    ("rcpt", 550, "5.1.1 <a@example.com>: Recipient address rejected: User unknown", "failed", "bad_mailbox"),
+    ("rcpt", 550, "No such user here", "failed", "bad_mailbox"),
+    ("rcpt", 550, "5.1.2 Bad destination host: DNS says unknown", "failed", "bad_domain"),
+    ("rcpt", 552, "5.2.2 Mailbox is full", "failed", "full"),
+    ("rcpt", 452, "4.2.2 The email account that you tried to reach is over quota", "transient", "full"),
+    ("rcpt", 550, "5.2.1 The email account that you tried to reach is disabled", "failed", "not_accepting"),
+    ("rcpt", 554, "5.7.1 Service unavailable; Client host blocked using zen.spamhaus.org", "failed", "spam"),
+    ("rcpt", 554, "5.7.1 Client host [192.0.2.7] blocked using dnsbl.example", "failed", "blocked"),
+    ("rcpt", 554, "5.7.1 Relay access denied", "failed", "policy"),
+    ("rcpt", 450, "4.7.1 Too many messages, slow down", "throttled", "throttled"),
+    ("rcpt", 451, "4.7.1 Greylisted, try again later", "transient", "not_accepting"),
+    ("rcpt", 451, "4.7.0 Temporary rate limit", "throttled", "throttled"),
+    ("rcpt", 450, "4.2.1 The user you are trying to contact is receiving mail too quickly.", "transient",
+     "not_accepting"),
+    ("rcpt", 450, "4.2.1 Peak SMTP relay limit exceeded for customer.", "throttled", "throttled"),
+    ("rcpt", 421, "4.3.0 Temporary System Problem", "throttled", "throttled"),
+    ("rcpt", 451, "4.3.0 Mail server temporarily rejected message", "transient", "not_accepting"),
+    ("rcpt", 553, "5.6.7 non-ASCII address", "failed", "policy"),
+    ("mail", 530, "5.7.0 Authentication required", "relay_down", "relay"),
+    ("mail", 535, "5.7.8 Error: authentication failed", "relay_down", "relay"),
+    ("mail", 553, "5.7.1 <x@y>: Sender address rejected: not owned by user z", "relay_down", "relay"),
+    ("mail", 550, "5.1.8 Bad sender", "relay_down", "relay"),
+    ("mail", 550, "Sender refused", "relay_down", "relay"),
+    ("mail", 454, "Throttling failure: Maximum sending rate exceeded", "throttled", "throttled"),
+    ("mail", 454, "4.7.0 Temporary authentication failure", "relay_down", "relay"),
+    ("mail", 552, "5.3.4 Message size exceeds fixed limit", "failed", "too_big"),
+    ("mail", 555, "5.5.4 Unsupported option", "failed", "unknown"),
+    ("mail", 452, "4.3.1 Insufficient system storage", "transient", "full"),
+    ("message", 454, "Throttling failure: Daily message quota exceeded", "throttled", "throttled"),
+    ("message", 550, "5.4.5 Daily user sending quota exceeded. For more information", "relay_down", "relay"),
+    ("message", 451, "Authentication failed: Maximum credits exceeded", "relay_down", "relay"),
+    ("message", 554, "Message rejected: Email address is not verified.", "failed", "policy"),
+    ("message", 552, "5.7.0 This message was blocked because its content presents a potential security issue",
+     "failed", "policy"),
+    ("message", 550, "5.7.1 Our system has detected that this message is likely unsolicited mail", "failed", "spam"),
+    ("message", 554, "Transaction failed", "failed", "policy"),
+    ("message", 550, "5.7.26 Unauthenticated email is not accepted due to domain's DMARC policy", "failed", "policy"),
+    ("message", 452, "Too many messages", "throttled", "throttled"),
+    ("message", 432, "something new", "transient", "not_accepting"),
+    ("message", 599, "something new", "failed", "unknown"),
+    ("data", 503, "5.5.1 Error: need RCPT command", "transient", "unknown"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "code", "text", "kind", "reason"), REPLIES)
+def test_what_servers_say_is_read(stage: Stage, code: int, text: str, kind: str, reason: str) -> None:
+    outcome = outcome_of(stage, code, text)
+    assert (outcome.kind, outcome.reason) == (kind, reason)
+
+
+def test_only_a_2xx_to_the_final_dot_is_accepted() -> None:
+    assert outcome_of("message", 250, "2.0.0 Ok: queued as 4F1A").kind == "accepted"
+    assert outcome_of("message", 251, "will forward").kind == "accepted"
+    assert outcome_of("rcpt", 250, "Ok").kind != "accepted"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Ok: queued as 3F2A1B", "3F2A1B"),
+        ("Ok: queued as <abc@mail.example>", "abc@mail.example"),
+        ("Ok 0102018f-aaaa-bbbb-000000", "0102018f-aaaa-bbbb-000000"),
+        ("OK id=1sTxyz-0001Ab-2C", "1sTxyz-0001Ab-2C"),
+        ("OK  1712345678 a1-20020a5d.35 - gsmtp", "1712345678 a1-20020a5d.35 - gsmtp"),
+        ("Ok", ""),
+        ("Message accepted for delivery", ""),
+    ],
+)
+def test_the_relays_own_name_is_found(text: str, name: str) -> None:
+    assert provider_id(text) == name
+
+
+def test_an_enhanced_code_is_split_off_every_line() -> None:
+    assert split_enhanced(550, "5.7.1 No\n5.7.1 really not") == ("5.7.1", "No really not")
+    assert split_enhanced(550, "Nobody") == ("", "Nobody")
+    assert split_enhanced(550, "4.7.1 of another class") == ("", "4.7.1 of another class")
+
+
+@given(
+    st.sampled_from(["mail", "rcpt", "data", "message"]),
+    st.integers(400, 599),
+    st.from_regex(r"(|[45]\.\d{1,2}\.\d{1,2})", fullmatch=True),
+    st.text(max_size=60),
+)
+def test_every_refusal_has_a_kind_that_fits_its_class(stage: Stage, code: int, enhanced: str, text: str) -> None:
+    kind, reason = classify(stage, code, enhanced, text)
+    assert kind in {"failed", "transient", "throttled", "relay_down"}
+    assert reason
+    if code < 500:
+        assert kind != "failed"  # a 4xx never ends a recipient
+    else:
+        assert kind != "throttled"
+
+
+def test_retries_wait_1_2_4_8_seconds() -> None:
+    assert [retry_delays(n) for n in (-1, 0, 1, 3, 4, 9)] == [
+        (), (), (1,), (1, 2, 4), (1, 2, 4, 8), (1, 2, 4, 8)
+    ]  # fmt: skip
