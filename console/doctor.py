@@ -120,14 +120,14 @@ def _has_installation(settings: Settings, kafka: Kafka) -> bool:
 
 
 def _relay(settings: Settings, name: str) -> Check:
-    from sender.relays import open_relay
+    from sender.relays import make_relay
 
     relay = settings.relays[name]
     where = f"{relay.host}:{relay.port}" if relay.type == "smtp" else str(relay.path or "")
 
     async def session() -> None:
         async with asyncio.timeout(20):
-            connection = await open_relay(relay).open()
+            connection = await make_relay(relay).open()
             await connection.close()
 
     return _tried(f"relay {name}", where, lambda: asyncio.run(session()))

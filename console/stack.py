@@ -32,6 +32,7 @@ class Stack:
         self.kafka: Kafka | None = None
         self.installation: InstallationRecord | None = None
         self.supervisor: Supervisor | None = None
+        self.troubles: list[str] = []
         self._broker: EmbeddedBroker | LocalBroker | None = None
         self._lock: int | None = None
 
@@ -47,7 +48,7 @@ class Stack:
             self.kafka = kafka_of(self.settings)
             wait_for_broker(self.kafka, 60, self.say)
             self.installation = install(self.settings, self.kafka)
-            self.supervisor = Supervisor(self.children(), self.logs)
+            self.supervisor = Supervisor(self.children(), self.logs, report=self.troubles.append)
             self.supervisor.start()
         except BaseException:
             self.stop()

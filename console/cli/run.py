@@ -68,12 +68,11 @@ def up(config: Config = None) -> None:
         out.print(
             f"rampa is up: Kafka at {stack.kafka.bootstrap}, logs in {stack.logs}. Ctrl-C stops it.", markup=False
         )
-        known: set[str] = set()
+        shown = 0
         while not stop.wait(0.5):
-            for line in stack.troubles():
-                if line not in known:
-                    known.add(line)
-                    err.print(line, style="yellow", markup=False, soft_wrap=True)
+            for line in stack.troubles[shown:]:
+                err.print(line, style="yellow", markup=False, soft_wrap=True)
+                shown += 1
         say("stopping: what is on the wire is finished first")
     out.print("stopped")
 

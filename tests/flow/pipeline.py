@@ -22,6 +22,7 @@ from simulator.record import RecordEntry
 from streams import process
 from streams.clients import Kafka, Record, produce_all
 from streams.clock import ScaledClock
+from streams.fenced import Input
 from streams.settings import load
 from streams.table import GlobalTable, read_topic
 
@@ -155,11 +156,10 @@ class Pipeline:
         return self.access.newest(topic, model)
 
     def dead_letters(self, topic: Topic) -> list[dict[str, str]]:
-        found = read_topic(self.access.kafka, self.access.name(topic) + ".dlq")
-        return [
-            {n: v.decode() for n, v in r.headers} | {"value": (r.value or b"").decode("utf-8", "replace")}
-            for r in found
-        ]
+        def plain(r: Input) -> dict[str, str]:
+            return {n: v.decode() for n, v in r.headers} | {"value": (r.value or b"").decode("utf-8", "replace")}
+
+        return [plain(r) for r in read_topic(self.access.kafka, self.access.name(topic) + ".dlq")]
 
     def say(self, campaign_id: str, wanted: Iterable[str]) -> str:
         """What to show when a wait ran out."""
