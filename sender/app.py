@@ -1,0 +1,86 @@
+"""The sender: permits come in, mail goes out, what became of it is recorded, and the gate is told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from schemas import topics
+from schemas.campaign import Campaign
+from sender.message.compile import compile_message
+from sender.owner import Owner, Topics
+from sender.run import Compiled
+from sender.shell import Sending
+from streams.context import Context
+from streams.fenced import FencedProcessor
+from streams.table import GlobalTable
+
+log = logging.getLogger(__name__)
+
+ROLE = "sender"
+
+
+def run(ctx: Context, stop: threading.Event) -> None:
+    """Sends until `stop` is set, then finishes what is on the wire and hands over.
+
+    Raises the errors of `streams.fenced.errors`; then another process may own the work, and no wire is
+    touched any more.
+    """
+    campaigns = GlobalTable(ctx.kafka, ctx.topic(topics.CAMPAIGNS), Campaign.decode).start()
+    suppressions = GlobalTable(ctx.kafka, ctx.topic(topics.SUPPRESSIONS), _any).start()
+    with campaigns, suppressions:
+        while not (suppressions.ready(1.0) and campaigns.ready(1.0)):
+            if stop.is_set():
+                return
+            log.info("reading campaigns and suppressions")
+        _serve(ctx, stop, campaigns, suppressions)
+
+
+def _serve(
+    ctx: Context, stop: threading.Event, campaigns: GlobalTable[Campaign], suppressions: GlobalTable[bool]
+) -> None:
+    owner: Owner
+    processor: FencedProcessor
+
+    def tags(campaign_id: str) -> Mapping[str, str]:
+        campaign = campaigns.get(campaign_id)
+        return {} if campaign is None else campaign.tags
+
+    sending = Sending(
+        ctx.kafka,
+        ctx.topic(topics.BATCH_RECIPIENTS),
+        ctx.settings.relays,
+        ctx.clock,
+        campaign=campaigns.get,
+        suppressed=lambda address: suppressions.get(address) is not None,
+        compile_campaign=lambda campaign: _compiled(ctx, campaign),
+        post=lambda message: owner.post(message),
+        alive=lambda: processor.last_commit_age() < processor.session_timeout,
+    )
+    names = Topics(ctx.topic(topics.CHUNKS), ctx.topic(topics.GATE_INPUTS), ctx.topic(topics.MAIL_EVENTS))
+    owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda: processor.wake())
+    processor = FencedProcessor(
+        ctx.kafka,
+        owner,
+        group=ctx.group(ROLE),
+        input_topic=names.chunks,
+        state_topic=ctx.topic(topics.SEND_JOURNAL),
+        transactional_id=ctx.transactional_id(ROLE),
+    )
+    sending.open()
+    try:
+        processor.run(stop.is_set)
+    except BaseException:
+        sending.abandon()
+        raise
+    sending.close()
+
+
+def _compiled(ctx: Context, campaign: Campaign) -> Compiled:
+    return compile_message(campaign)
+
+
+def _any(_: bytes) -> bool:
+    """That there is a row is all that matters."""
+    return True

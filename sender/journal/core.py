@@ -1,0 +1,306 @@
+"""What the owner of a batch may begin, and what follows from each outcome. Pure: (journal, input, now).
+
+The rules, and why nobody is mailed twice and nobody forgotten:
+
+- An index goes open -> intended -> accepted, failed, in doubt or suppressed; only `begin` makes it intended,
+  only for the active permit, in a round in which it was not begun before.
+- An intended index leaves that state only by its outcome. `not_begun` makes it open again; that is said only
+  of one that no server took or may have taken.
+- What the previous owner left intended has an unknown outcome: it becomes in doubt (`interrupted`), unless the
+  permit says `resend`.
+- A permit ends once, when nothing of it is intended any more; then all its indices that are open are `unsent`.
+
+Callers apply a change only together with the committed rows of it (`sender.journal.rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from schemas.batch import Range
+from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
+from schemas.event import EventType
+from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
+from sender.journal.report import Stopped, answer_older, finished, reported
+from sender.journal.values import BatchJournal, Control, Ended, Fact, Permit, Window, pieces
+
+Taken = Literal["started", "ignored", "waiting", "answered"]
+Answer = tuple[BatchJournal, Taken, ChunkResult | None]
+ERRORS_KEPT = 5
+"""How many of the last errors a report carries."""
+
+_LETTER = {"accepted": ACCEPTED, "failed": FAILED, "in_doubt": IN_DOUBT, "suppressed": SUPPRESSED}
+
+
+def take_permit(journal: BatchJournal | None, chunk: Chunk, now: datetime) -> Answer:
+    """What a permit that arrives, for the first time or again, does to the batch.
+
+    started: it is now the active permit. ignored: it is already. waiting: an older one is active; take it
+    when that has ended (the gate repeats it, so forgetting it does no harm). answered: the result says all.
+    """
+    if journal is None:
+        journal = BatchJournal(
+            chunk.campaign_id, chunk.batch_number, chunk.batch_size, chunk.content_hash, {}, Permit("", 0, None)
+        )
+    permit = journal.permit
+    if permit.permit_id == chunk.permit_id:
+        return journal, "ignored" if permit.active else "answered", permit.result
+    if _is_older(chunk.permit_id, permit.permit_id):
+        return _answered(*answer_older(journal, chunk, now))
+    if permit.active:
+        return journal, "waiting", None
+    return _take_new(journal, chunk, now)
+
+
+def may_begin(journal: BatchJournal, now: datetime) -> bool:
+    """Whether `begin` would find anything."""
+    return bool(begin(journal, 1, now)[1])
+
+
+def begin(journal: BatchJournal, limit: int, now: datetime) -> tuple[BatchJournal, list[int]]:
+    """Make up to `limit` indices intended, the lowest first. None of them may be sent before that is committed.
+
+    Nothing is begun after `until`, under an order to pause or cancel, or beyond what the permit allows in
+    all (messages that were sent again because they were in doubt count too).
+    """
+    permit, chunk = journal.permit, journal.permit.chunk
+    if chunk is None or not permit.active or journal.control.action is not None or now >= chunk.until:
+        return journal, []
+    left = min(limit, chunk.permitted() - permit.begun - intended(journal))
+    windows = dict(journal.windows)
+    taken: list[int] = []
+    for start, low, high in pieces(chunk.ranges):
+        if len(taken) >= left:
+            break
+        window = windows.get(start) or journal.window(start, now)
+        found = _open_in(window, low, high, chunk.round)[: left - len(taken)]
+        if found:
+            windows[start] = _begun(window, found, chunk, now)
+            taken += [start + i for i in found]
+    return (replace(journal, windows=windows), taken) if taken else (journal, [])
+
+
+def ended(journal: BatchJournal, outcomes: Iterable[Ended]) -> tuple[BatchJournal, list[Fact]]:
+    """What became of intended indices, and the events that tell it. An index that is not intended is skipped."""
+    windows, permit, chunk = dict(journal.windows), journal.permit, journal.permit.chunk
+    facts: list[Fact] = []
+    for outcome in outcomes:
+        start = outcome.index - outcome.index % WINDOW
+        window = windows.get(start)
+        if window is None or window.states[outcome.index - start] != INTENDED or chunk is None:
+            continue
+        attempt = window.attempts[outcome.index - start] + outcome.tries - 1
+        facts += _facts(outcome, permit.round, attempt)
+        permit = _counted(permit, outcome, attempt, window.at, chunk)
+        windows[start] = _after(window, outcome, attempt, chunk)
+    return replace(journal, windows=windows, permit=permit), facts
+
+
+def throttled(journal: BatchJournal, replies: int) -> BatchJournal:
+    """Count replies under the active permit that asked for less speed."""
+    return replace(journal, permit=replace(journal.permit, throttled=journal.permit.throttled + replies))
+
+
+def interrupted(journal: BatchJournal) -> list[int]:
+    """The indices that a previous owner left intended. Each is to be given to `ended` as in doubt."""
+    return [
+        w.start + i for w in journal.windows.values() if INTENDED in w.states
+        for i, letter in enumerate(w.states) if letter == INTENDED
+    ]  # fmt: skip
+
+
+def intended(journal: BatchJournal) -> int:
+    """How many indices are intended and have no outcome."""
+    return sum(w.states.count(INTENDED) for w in journal.windows.values())
+
+
+def finish(
+    journal: BatchJournal, now: datetime, stopped: Stopped, detail: str | None = None
+) -> tuple[BatchJournal, ChunkResult]:
+    """End the active permit. Raises ValueError while anything of it is intended."""
+    if intended(journal):
+        raise ValueError(f"{journal.campaign_id}/{journal.batch_number}: {intended(journal)} indices have no outcome")
+    return finished(journal, now, stopped, detail)
+
+
+def report(journal: BatchJournal, now: datetime) -> tuple[BatchJournal, ChunkResult]:
+    """How far the batch is. After the permit's end: its final result with the batch's present totals."""
+    return reported(journal, now)
+
+
+def order(journal: BatchJournal, command: BatchControl) -> tuple[BatchJournal, bool]:
+    """An order of the gate, and whether it is news. One that is not newer than the last changes nothing.
+
+    `resolve` and `evidence` wait as `pending` until their recipients are known (`resolve` below). `forget`
+    is the caller's business.
+    """
+    if command.version <= journal.control.version:
+        return journal, False
+    control = replace(journal.control, version=command.version)
+    if command.action in {"resolve", "evidence"}:
+        if command.resolution == "resend":  # the gate releases them again, in a new round
+            return replace(journal, control=control), True
+        return replace(journal, control=control, pending=(*journal.pending, command)), True
+    action: Literal["pause", "cancel"] | None = None
+    if command.action == "pause" or command.action == "cancel":  # noqa: PLR1714 - the type checker narrows these
+        action = command.action
+    return replace(journal, control=Control(action, command.version, command.at)), True
+
+
+def in_doubt(journal: BatchJournal, ranges: Sequence[Range] = ()) -> list[int]:
+    """The indices in doubt, of `ranges` or, without, of the whole batch."""
+    wanted = None if not ranges else {i for start, end in ranges for i in range(start, end)}
+    return [
+        i for i, letter in enumerate(journal.states())
+        if letter == IN_DOUBT and (wanted is None or i in wanted)
+    ]  # fmt: skip
+
+
+def resolve(journal: BatchJournal, emails: Mapping[int, str], now: datetime) -> tuple[BatchJournal, list[Fact]]:
+    """Carry out the first pending order on those in doubt whose addresses are in `emails`."""
+    if not journal.pending:
+        return journal, []
+    command = journal.pending[0]
+    kind: EventType = "failed" if command.resolution == "drop" else "accepted"
+    reason = "evidence" if command.action == "evidence" else "resolved"
+    windows, facts = dict(journal.windows), []
+    for index in in_doubt(journal, command.indices):
+        email = emails.get(index)
+        if email is None or (command.address is not None and email.lower() != command.address.lower()):
+            continue
+        window = windows[index - index % WINDOW]
+        at = index - window.start
+        windows[window.start] = _with_state(window, at, _LETTER[kind], window.rounds[at], window.attempts[at])
+        outcome = Ended(index, "failed" if kind == "failed" else "accepted", now, email=email, reason=reason)
+        facts.append(Fact(kind, outcome, window.rounds[at], window.attempts[at]))
+    return replace(journal, windows=windows, pending=journal.pending[1:]), facts
+
+
+def is_ended(journal: BatchJournal) -> bool:
+    """Whether nothing can become of the batch without a permit of a later round."""
+    if journal.permit.active or journal.pending or journal.permit.result is None:
+        return False
+    return not any(letter in journal.states() for letter in (OPEN, INTENDED, IN_DOUBT))
+
+
+# --- details
+
+
+def _take_new(journal: BatchJournal, chunk: Chunk, now: datetime) -> Answer:
+    problem = _problem(journal, chunk)
+    journal = replace(journal, permit=Permit(chunk.permit_id, chunk.round, chunk))
+    if problem is not None:
+        return _answered(*finished(journal, now, "error", problem))
+    journal = _reopened(replace(journal, control=_lifted(journal.control, chunk)), chunk)
+    if journal.control.action is not None:
+        return _answered(*finished(journal, now, stopped_by(journal.control)))
+    if now >= chunk.until:
+        return _answered(*finished(journal, now, "expired", "the permit had run out when it arrived"))
+    if not may_begin(journal, now):
+        return _answered(*finished(journal, now, "done"))
+    return journal, "started", None
+
+
+def _answered(journal: BatchJournal, result: ChunkResult) -> Answer:
+    return journal, "answered", result
+
+
+def _is_older(one: str, other: str) -> bool:
+    """By the relay's counter. Permits of two relays cannot be compared; the one that comes later is newer."""
+    relay, _, number = one.rpartition(":")
+    other_relay, _, other_number = other.rpartition(":")
+    return relay == other_relay and number.isdigit() and other_number.isdigit() and int(number) < int(other_number)
+
+
+def _problem(journal: BatchJournal, chunk: Chunk) -> str | None:
+    if chunk.content_hash != journal.content_hash:
+        return f"the permit is for content {chunk.content_hash}, but the batch was begun with {journal.content_hash}"
+    if chunk.batch_size != journal.size:
+        return f"the permit says that the batch has {chunk.batch_size} recipients, but it was begun with {journal.size}"
+    bad = [r for r in chunk.ranges if not 0 <= r[0] < r[1] <= journal.size]
+    if bad:
+        return f"the permit names indices {bad[0][0]} to {bad[0][1]} of a batch of {journal.size}"
+    return None
+
+
+def _lifted(control: Control, chunk: Chunk) -> Control:
+    """A permit that was issued after an order says that the order no longer stands."""
+    if control.action is not None and control.at is not None and chunk.issued_at > control.at:
+        return Control(None, control.version, control.at)
+    return control
+
+
+def stopped_by(control: Control) -> Stopped:
+    """The reason that an order gives for ending a permit."""
+    return "cancelled" if control.action == "cancel" else "paused"
+
+
+def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
+    """What failed or is in doubt since an earlier round is open in this one."""
+    windows = dict(journal.windows)
+    for start, low, high in pieces(chunk.ranges):
+        window = windows.get(start)
+        if window is None:
+            continue
+        for i in range(low, high):
+            if window.states[i] in {FAILED, IN_DOUBT} and window.rounds[i] < chunk.round:
+                window = _with_state(window, i, OPEN, window.rounds[i], 0)
+        windows[start] = window
+    return replace(journal, windows=windows)
+
+
+def _open_in(window: Window, low: int, high: int, round_: int) -> list[int]:
+    if OPEN not in window.states:
+        return []
+    return [i for i in range(low, high) if window.states[i] == OPEN and window.rounds[i] < round_]
+
+
+def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime) -> Window:
+    states, rounds, attempts = list(window.states), list(window.rounds), list(window.attempts)
+    for i in found:
+        states[i] = INTENDED
+        rounds[i] = chunk.round
+        attempts[i] += 1
+    return Window(window.start, "".join(states), tuple(rounds), tuple(attempts), chunk.permit_id, now)
+
+
+def _after(window: Window, outcome: Ended, attempt: int, chunk: Chunk) -> Window:
+    at = outcome.index - window.start
+    again = outcome.kind == "in_doubt" and chunk.in_doubt == "resend" and attempt <= chunk.max_retries
+    if outcome.kind == "not_begun" or again:
+        return _with_state(window, at, OPEN, chunk.round - 1, attempt)
+    return _with_state(window, at, _LETTER[outcome.kind], window.rounds[at], attempt)
+
+
+def _with_state(window: Window, at: int, letter: str, round_: int, attempts: int) -> Window:
+    return replace(
+        window,
+        states=window.states[:at] + letter + window.states[at + 1 :],
+        rounds=(*window.rounds[:at], round_, *window.rounds[at + 1 :]),
+        attempts=(*window.attempts[:at], attempts, *window.attempts[at + 1 :]),
+    )
+
+
+def _facts(outcome: Ended, round_: int, attempt: int) -> list[Fact]:
+    if outcome.kind == "not_begun":
+        return []
+    return [Fact(outcome.kind, outcome, round_, attempt)]
+
+
+def _counted(permit: Permit, outcome: Ended, attempt: int, begun_at: datetime, chunk: Chunk) -> Permit:
+    if outcome.kind == "failed":
+        error = SendError(email=outcome.email, error=outcome.text, attempts=attempt, at=outcome.at)
+        permit = replace(permit, errors=(*permit.errors, error)[-ERRORS_KEPT:])
+    if outcome.kind in {"not_begun", "suppressed"} or not outcome.tries:
+        return permit
+    day = local_day(begun_at if outcome.recovered else outcome.at, chunk.day_timezone)
+    return replace(permit, begun=permit.begun + 1, sent_on={**permit.sent_on, day: permit.sent_on.get(day, 0) + 1})
+
+
+def local_day(instant: datetime, timezone: str) -> date:
+    """The day of `instant` where the domain's day begins at midnight."""
+    return instant.astimezone(ZoneInfo(timezone)).date()

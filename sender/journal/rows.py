@@ -1,0 +1,153 @@
+"""The journal as rows of `send.journal`, and back. Pure.
+
+A row is written for what differs between two journals, so that whoever changes one several times between two
+commits writes the outcome once. An ended batch shrinks to one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from itertools import groupby
+
+import orjson
+
+from schemas.base import rfc3339
+from schemas.chunk import BatchControl, Chunk, ChunkResult
+from schemas.journal import WINDOW, JournalEntry, JournalPermit, Span, permit_key, window_key
+from sender.journal.core import is_ended
+from sender.journal.values import BatchJournal, Control, Permit, Window
+
+Row = tuple[bytes, bytes | None]
+
+
+def changes(old: BatchJournal | None, new: BatchJournal, now: datetime) -> list[Row]:
+    """The rows that turn what is recorded as `old` into `new`. `old` None: nothing is recorded."""
+    if old is new:
+        return []
+    before: Mapping[int, Window] = {} if old is None else old.windows
+    if is_ended(new):
+        rows: list[Row] = [(window_key(new.campaign_id, new.batch_number, start), None) for start in before]
+        return [*rows, _permit_row(new, now, ended=True)]
+    rows = [_window_row(new, w) for start, w in new.windows.items() if before.get(start) is not w]
+    if old is None or _without_windows(old) != _without_windows(new):
+        rows.append(_permit_row(new, now, ended=False))
+    return rows
+
+
+def forgotten(journal: BatchJournal) -> list[Row]:
+    """Tombstones for everything that may be recorded of a batch."""
+    keys = [window_key(journal.campaign_id, journal.batch_number, start) for start in journal.starts()]
+    return [(key, None) for key in (*keys, permit_key(journal.campaign_id, journal.batch_number))]
+
+
+def load(permit_row: bytes, window_rows: Iterable[bytes]) -> BatchJournal:
+    """The journal of a batch from its rows. Raises `pydantic.ValidationError` for one that is none."""
+    p = JournalPermit.decode(permit_row)
+    windows = {w.start: w for w in (_window(JournalEntry.decode(row)) for row in window_rows)}
+    if p.ended:
+        windows = _windows_of(p.spans, p.size, p.permit_id, p.at)
+    permit = Permit(
+        p.permit_id,
+        p.round,
+        None if p.chunk is None else Chunk.decode(p.chunk),
+        None if p.result is None else ChunkResult.decode(p.result),
+        p.begun,
+        {date.fromisoformat(day): n for day, n in p.sent_on.items()},
+        p.throttled,
+        p.errors,
+    )
+    control = Control(p.control, p.control_version, p.control_at)
+    pending = tuple(BatchControl.decode(text) for text in p.pending)
+    return BatchJournal(
+        p.campaign_id, p.batch_number, p.size, p.content_hash, windows, permit, p.version, control, pending
+    )
+
+
+def without_rows(journal: BatchJournal) -> BatchJournal:
+    """An ended batch as the changelog has it: no window has a row."""
+    return replace(journal, windows={})
+
+
+def _window_row(journal: BatchJournal, w: Window) -> Row:
+    """By hand, because there is one for each few messages; a test holds it to `JournalEntry.encode`."""
+    value = {
+        "kind": "window",
+        "campaign_id": journal.campaign_id,
+        "batch_number": journal.batch_number,
+        "start": w.start,
+        "states": w.states,
+        "rounds": w.rounds,
+        "attempts": w.attempts,
+        "permit_id": w.permit_id,
+        "content_hash": journal.content_hash,
+        "spool": None,
+        "at": rfc3339(w.at),
+    }
+    return window_key(journal.campaign_id, journal.batch_number, w.start), orjson.dumps(value)
+
+
+def _permit_row(journal: BatchJournal, now: datetime, *, ended: bool) -> Row:
+    p = journal.permit
+    row = JournalPermit(
+        campaign_id=journal.campaign_id,
+        batch_number=journal.batch_number,
+        permit_id=p.permit_id,
+        round=p.round,
+        version=journal.version,
+        final=not p.active,
+        begun=p.begun,
+        sent_on={day.isoformat(): n for day, n in p.sent_on.items()},
+        control=journal.control.action,
+        control_version=journal.control.version,
+        control_at=journal.control.at,
+        pending=tuple(command.encode().decode() for command in journal.pending),
+        chunk=None if ended or p.chunk is None else p.chunk.encode().decode(),
+        result=None if p.result is None else p.result.encode().decode(),
+        size=journal.size,
+        content_hash=journal.content_hash,
+        throttled=p.throttled,
+        errors=p.errors,
+        spans=tuple(_spans(journal)) if ended else (),
+        ended=ended,
+        at=now,
+    )
+    return permit_key(journal.campaign_id, journal.batch_number), row.encode()
+
+
+def _without_windows(journal: BatchJournal) -> BatchJournal:
+    return replace(journal, windows={})
+
+
+def _window(e: JournalEntry) -> Window:
+    return Window(e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at)
+
+
+def _spans(journal: BatchJournal) -> Iterator[Span]:
+    indices = (
+        (w.start + i, (w.states[i], w.rounds[i], w.attempts[i]))
+        for _, w in sorted(journal.windows.items())
+        for i in range(len(w.states))
+    )
+    for (letter, round_, attempts), group in groupby(indices, key=lambda item: item[1]):
+        members = [i for i, _ in group]
+        yield members[0], members[-1] + 1, letter, round_, attempts
+
+
+def _windows_of(spans: Iterable[Span], size: int, permit_id: str, at: datetime) -> dict[int, Window]:
+    letters, rounds, attempts = [""] * size, [0] * size, [0] * size
+    for start, end, letter, round_, tries in spans:
+        for i in range(start, end):
+            letters[i], rounds[i], attempts[i] = letter, round_, tries
+    return {
+        start: Window(
+            start,
+            "".join(letters[start : start + WINDOW]),
+            tuple(rounds[start : start + WINDOW]),
+            tuple(attempts[start : start + WINDOW]),
+            permit_id,
+            at,
+        )
+        for start in range(0, size, WINDOW)
+    }

@@ -1,0 +1,147 @@
+"""What the owner of a batch knows of it: frozen values, no clock, no I/O.
+
+A batch's journal is its windows, the newest permit and the last order. `sender.journal.core` says how it
+may change; `sender.journal.rows` how it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal
+
+from schemas.batch import Range
+from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
+from schemas.event import EventType
+from schemas.journal import NEVER, OPEN, WINDOW
+
+EndKind = Literal["accepted", "failed", "in_doubt", "suppressed", "not_begun"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The indices start to start + len(states): a state letter, a round and a number of tries for each."""
+
+    start: int
+    states: str
+    rounds: tuple[int, ...]
+    attempts: tuple[int, ...]
+    permit_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The newest permit of a batch. Active until it has its final `result`.
+
+    `chunk` is the permit itself; only an ended batch, which nothing can be begun of, does without.
+    """
+
+    permit_id: str
+    round: int
+    chunk: Chunk | None
+    result: ChunkResult | None = None
+    begun: int = 0
+    sent_on: Mapping[date, int] = field(default_factory=dict)
+    throttled: int = 0
+    errors: tuple[SendError, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        return self.result is None and self.chunk is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The last order of the gate that was taken. `action` None: sending is allowed."""
+
+    action: Literal["pause", "cancel"] | None = None
+    version: int = 0
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJournal:
+    """Everything that the owner has recorded of a batch. A window that is not there was never touched."""
+
+    campaign_id: str
+    batch_number: int
+    size: int
+    content_hash: str
+    windows: Mapping[int, Window]
+    permit: Permit
+    version: int = 0
+    control: Control = Control()
+    pending: tuple[BatchControl, ...] = ()
+
+    def window(self, start: int, at: datetime) -> Window:
+        """The window that begins at `start`, a fresh one where nothing is recorded."""
+        found = self.windows.get(start)
+        if found is not None:
+            return found
+        n = min(WINDOW, self.size - start)
+        return Window(start, OPEN * n, (NEVER,) * n, (0,) * n, "", at)
+
+    def starts(self) -> range:
+        """Where the windows of the batch begin."""
+        return range(0, self.size, WINDOW)
+
+    def states(self) -> str:
+        """One letter for each index of the batch."""
+        return "".join(
+            w.states if (w := self.windows.get(s)) is not None else OPEN * min(WINDOW, self.size - s)
+            for s in self.starts()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of an index that was begun.
+
+    `tries` counts the times that it was put on a wire since it was begun; 0: it never was (a suppressed
+    address, a row that no message can be made of, or one given back). `not_begun`: no server took it or may
+    have taken it, and it is open again. `recovered`: its owner died; nobody knows.
+    """
+
+    index: int
+    kind: EndKind
+    at: datetime
+    tries: int = 1
+    email: str = ""
+    message_id: str = ""
+    code: int = 0
+    enhanced: str = ""
+    text: str = ""
+    reason: str = ""
+    provider_id: str = ""
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something to tell the world by an event: `ended` happened in `round`, at try `attempt`."""
+
+    type: EventType
+    ended: Ended
+    round: int
+    attempt: int
+
+
+def merged(indices: Iterable[int]) -> tuple[Range, ...]:
+    """Ascending indices as ranges: 1, 2, 3, 7 as (1, 4), (7, 8)."""
+    out: list[Range] = []
+    for i in indices:
+        if out and out[-1][1] == i:
+            out[-1] = (out[-1][0], i + 1)
+        else:
+            out.append((i, i + 1))
+    return tuple(out)
+
+
+def pieces(ranges: Iterable[Range]) -> Iterator[tuple[int, int, int]]:
+    """The ranges cut by windows: (start of the window, from and to as offsets in it)."""
+    for start, end in ranges:
+        first = start - start % WINDOW
+        for window in range(first, end, WINDOW):
+            yield window, max(start - window, 0), min(end - window, WINDOW)

@@ -1,0 +1,161 @@
+"""Recipients by pointer: the parts of a batch on `batch.recipients`, fetched when they are needed.
+
+A consumer of its own in a thread of its own; the last few parts stay in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.batch import Pointer
+from schemas.chunk import Chunk
+from streams.clients import Kafka
+
+_PASSING = 5.0
+"""Seconds for which an error of the broker is taken for a passing one."""
+
+
+class RecipientsError(Exception):
+    """Recipients of a batch cannot be had: which record, and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a batch's recipients: rows of values under `columns`, the first of which is the address."""
+
+    start: int
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+    def row(self, index: int) -> dict[str, Any]:
+        """The variables of one recipient."""
+        return dict(zip(self.columns, self.rows[index - self.start], strict=False))
+
+
+def parse_part(value: bytes, chunk: Chunk, pointer: Pointer) -> Part:
+    """The part that `pointer` names. Raises RecipientsError when the record is another one."""
+    try:
+        data = orjson.loads(value)
+        found = (data["campaign_id"], data["batch_number"], data["start"], len(data["rows"]))
+        columns, rows = tuple(data["columns"]), data["rows"]
+    except (ValueError, KeyError, TypeError) as e:
+        raise RecipientsError(f"{place(pointer)} is not a record of recipients: {e!r}") from e
+    wanted = (chunk.campaign_id, chunk.batch_number, pointer.start, pointer.count)
+    if found != wanted:
+        raise RecipientsError(
+            f"{place(pointer)} should hold {_words(wanted)}, but it holds {_words(found)}; "
+            "the topic was made anew, or the plan names another one"
+        )
+    return Part(pointer.start, columns, rows)
+
+
+def place(pointer: Pointer) -> str:
+    """Where a part stands, for people."""
+    return f"batch.recipients[{pointer.partition}]@{pointer.offset}"
+
+
+def _words(of: tuple[str, int, int, int]) -> str:
+    return f"batch {of[0]}/{of[1]} from index {of[2]}, {of[3]} recipients"
+
+
+class Recipients:
+    """Fetches parts. For one event loop; `close` when it is over."""
+
+    def __init__(self, kafka: Kafka, topic: str, *, keep: int = 16, timeout: float = 20.0) -> None:
+        """Keeps the `keep` parts last used; gives a fetch up after `timeout` seconds."""
+        self._kafka = kafka
+        self._topic = topic
+        self._keep = keep
+        self._timeout = timeout
+        self._parts: OrderedDict[tuple[int, int], Part] = OrderedDict()
+        self._fetching: dict[tuple[int, int], asyncio.Task[Part]] = {}
+        self._thread = ThreadPoolExecutor(1, "recipients")
+        self._consumer: Consumer | None = None
+
+    async def row(self, chunk: Chunk, index: int) -> dict[str, Any]:
+        """The variables of one recipient. Raises RecipientsError."""
+        pointer = _pointer_of(chunk, index)
+        part = self._parts.get((pointer.partition, pointer.offset))
+        if part is None:
+            part = await self._fetched(chunk, pointer)
+        return part.row(index)
+
+    async def _fetched(self, chunk: Chunk, pointer: Pointer) -> Part:
+        """However many ask for a part at once, it is fetched once."""
+        key = pointer.partition, pointer.offset
+        task = self._fetching.get(key)
+        if task is None:
+            task = self._fetching[key] = asyncio.create_task(self._fetch_and_keep(chunk, pointer))
+        return await asyncio.shield(task)
+
+    async def _fetch_and_keep(self, chunk: Chunk, pointer: Pointer) -> Part:
+        key = pointer.partition, pointer.offset
+        try:
+            value = await asyncio.get_running_loop().run_in_executor(self._thread, self._fetch, pointer)
+            part = parse_part(value, chunk, pointer)
+        finally:
+            del self._fetching[key]
+        self._parts[key] = part
+        while len(self._parts) > self._keep:
+            self._parts.popitem(last=False)
+        return part
+
+    def _fetch(self, pointer: Pointer) -> bytes:
+        """Blocks. Raises RecipientsError when there is no such record."""
+        if self._consumer is None:
+            self._consumer = self._kafka.consumer(
+                "recipients",
+                enable_partition_eof=True,
+                fetch_wait_max_ms=50,
+                queued_min_messages=1,
+                queued_max_messages_kbytes=2048,
+            )
+        consumer, deadline = self._consumer, time.monotonic() + self._timeout
+        consumer.assign([TopicPartition(self._topic, pointer.partition, pointer.offset)])
+        try:
+            while time.monotonic() < deadline:
+                message = consumer.poll(0.2)
+                if message is not None and (value := _value(message, pointer)) is not None:
+                    return value
+        except KafkaException as e:
+            raise RecipientsError(f"{place(pointer)} cannot be read: {e}") from e
+        finally:
+            consumer.unassign()
+        raise RecipientsError(f"{place(pointer)} was not read within {self._timeout:g} s; is the broker there?")
+
+    def close(self) -> None:
+        """Ends its thread and leaves the broker."""
+        if self._consumer is not None:
+            self._thread.submit(self._consumer.close)
+        self._thread.shutdown(wait=True)
+
+
+def _value(message: Message, pointer: Pointer) -> bytes | None:
+    """The value of the record that was asked for; None: wait on. Raises RecipientsError when it is not there."""
+    error = message.error()
+    if error is not None:
+        if error.code() in {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
+            raise RecipientsError(f"{place(pointer)} is not there (deleted, or the topic was made anew)")
+        if error.retriable() or error.code() in {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}:
+            return None
+        raise RecipientsError(f"{place(pointer)} cannot be read: {error}")
+    value = message.value()
+    if message.offset() != pointer.offset or value is None:
+        raise RecipientsError(f"{place(pointer)} is not there: the campaign's recipients were deleted")
+    return value
+
+
+def _pointer_of(chunk: Chunk, index: int) -> Pointer:
+    for pointer in chunk.pointers:
+        if pointer.start <= index < pointer.start + pointer.count:
+            return pointer
+    raise RecipientsError(f"no pointer of {chunk.permit_id} covers index {index} of {chunk.campaign_id}")

@@ -1,0 +1,406 @@
+"""One run: the sending of what one permit allows, over its connections and at its rate.
+
+A run asks its owner for indices before it needs them, so that a commit's latency costs no throughput, and
+keeps few of them: what is intended and unsent is in doubt when the process dies. It begins nothing after
+`until`, after `stop`, or while it is not sure that this process is still the owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
+from typing import Any, Protocol
+
+from schemas.chunk import Chunk
+from schemas.journal import WINDOW
+from sender.journal.report import Stopped
+from sender.journal.values import Ended, EndKind
+from sender.message.envelope import Envelope, MessageName
+from sender.message.errors import RowError
+from sender.recipients import RecipientsError
+from sender.relays import Connection, RelayDown
+from sender.smtp.outcomes import Outcome, retry_delays
+from sender.smtp.pace import Pace
+from sender.smtp.pool import ConnectionPool
+from sender.traffic import BatchKey, Came, Drained, Message, Want
+from streams.clock import Clock
+
+log = logging.getLogger(__name__)
+
+CLEAN_RETRIES = 5
+"""How often a connection that is lost before the body is not counted against the recipient."""
+RETIRED = 5.0
+"""Seconds after which a connection that the relay refused is tried again while others work."""
+STALE = 0.1
+"""Seconds between two looks whether this process is still the owner."""
+
+
+class Compiled(Protocol):
+    """A template that is ready to be filled."""
+
+    def fill(self, recipient: Mapping[str, Any], name: MessageName, date: datetime) -> Envelope:
+        """The message to one recipient. Raises RowError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What runs need of the world."""
+
+    post: Callable[[Message], None]
+    clock: Clock
+    alive: Callable[[], bool]
+    """Whether this process is surely still the owner of what it was given."""
+    suppressed: Callable[[str], bool]
+    compiled: Callable[[Chunk], Awaitable[Compiled]]
+    """Raises CannotSend."""
+    row: Callable[[Chunk, int], Awaitable[Mapping[str, Any]]]
+    """Raises RecipientsError."""
+
+
+class CannotSend(Exception):
+    """Nothing of a permit can be sent: its campaign, template or relay is not there, or not the one named."""
+
+
+def prefetch_limit(connections: int, rate: float | None) -> int:
+    """How many indices may wait intended: what half a second takes, at most a window a connection."""
+    most = WINDOW * connections
+    return most if rate is None else max(connections, min(most, math.ceil(rate / 2)))
+
+
+@dataclass(slots=True)
+class _Try:
+    """An index that was put on a wire and is not settled."""
+
+    tries: int = 0
+    lost: int = 0
+    throttled: bool = False
+
+
+@dataclass(eq=False)
+class Run:
+    """`go` runs it to its end. The other methods may be called while it does, in the same event loop."""
+
+    id: int
+    chunk: Chunk
+    pool: ConnectionPool
+    around: Surroundings
+    halted: bool = False
+    stopping: Stopped | None = None
+    detail: str | None = None
+    _queue: deque[int] = field(default_factory=deque)
+    _retries: list[tuple[float, int]] = field(default_factory=list)
+    _tries: dict[int, _Try] = field(default_factory=dict)
+    _waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    _busy: int = 0
+    _connected: int = 0
+    _asked: bool = False
+    _exhausted: bool = False
+    _starved: bool = False
+
+    def __post_init__(self) -> None:
+        self.batch: BatchKey = (self.chunk.campaign_id, self.chunk.batch_number)
+        self._limit = prefetch_limit(self.chunk.connections, self.chunk.rate)
+        self._target = min(self.chunk.connections, self._limit)
+        self._pace = Pace.begin(self.chunk.rate, monotonic())
+        self._delays = retry_delays(self.chunk.max_retries)
+
+    # --- what the owner says
+
+    def grant(self, indices: Sequence[int]) -> None:
+        """These are intended now; none: there are no more."""
+        self._asked = False
+        if self._starved:
+            self._target, self._starved = min(self._limit, 2 * self._target), False
+        self._exhausted = not indices
+        self._queue.extend(indices)
+        if self.stopping is not None:
+            self._give_back()
+        self._notify()
+
+    def stop(self, stopped: Stopped, detail: str | None = None) -> None:
+        """Begin nothing more; give back what waits."""
+        if self.stopping is None:
+            self.stopping, self.detail = stopped, detail
+        self._give_back()
+        self._notify()
+
+    def halt(self) -> None:
+        """The batch is another's by now: touch no wire, answer nothing. May be called from any thread."""
+        self.halted = True
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        self._notify()
+
+    # --- the run
+
+    async def go(self) -> None:
+        """Sends until there is nothing left or it is stopped; then says `Drained`."""
+        expiry = asyncio.get_running_loop().call_later(self._seconds_left(), self.stop, "expired")
+        try:
+            await self._work_all(await self.around.compiled(self.chunk))
+        except CannotSend as e:
+            self.stop("error", str(e))
+        except Exception as e:
+            log.exception("permit %s", self.chunk.permit_id)
+            self.stop("error", f"{type(e).__name__}: {e}")
+        finally:
+            expiry.cancel()
+        while self._asked and not self.halted:
+            await self._changed(1.0)
+        self._give_back()
+
+    def drained(self) -> Drained:
+        """What ends it, to be posted when its connections are given up."""
+        return Drained(self.batch, self.id, self.stopping or "done", self.detail)
+
+    async def _work_all(self, compiled: Compiled) -> None:
+        n = min(self.chunk.connections, self.chunk.permitted())
+        workers = [asyncio.create_task(self._work(compiled)) for _ in range(n)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+
+    async def _work(self, compiled: Compiled) -> None:
+        """One connection's worth of work."""
+        worker = _Worker(self, compiled)
+        try:
+            while (index := await self._next()) is not None:
+                self._busy += 1
+                try:
+                    await self._send(worker, index)
+                finally:
+                    self._busy -= 1
+                    self._notify()
+        finally:
+            await worker.leave()
+
+    async def _send(self, worker: _Worker, index: int) -> None:
+        try:
+            await worker.send(index)
+        except RelayDown as down:
+            self._queue.appendleft(index)
+            await worker.leave()
+            await self._retire(down)
+        except RecipientsError as e:
+            self._queue.appendleft(index)
+            self.stop("error", str(e))
+        except Exception as e:
+            log.exception("permit %s, index %d", self.chunk.permit_id, index)
+            if worker.wrote:
+                self.end(Ended(index, "in_doubt", self.around.clock.now(), text=repr(e), reason="unknown"))
+            else:
+                self._queue.appendleft(index)
+            self.stop("error", f"{type(e).__name__}: {e}")
+
+    async def _next(self) -> int | None:
+        """The next index to send; None when the run is over."""
+        while not (self.halted or self.stopping):
+            now = monotonic()
+            if self._retries and self._retries[0][0] <= now:
+                return heapq.heappop(self._retries)[1]
+            if self._queue:
+                index = self._queue.popleft()
+                self._ask()
+                return index
+            self._ask()
+            if self._exhausted and not self._retries and not self._busy:
+                return None
+            self._starved = self._starved or self._asked
+            await self._changed(self._retries[0][0] - now if self._retries else 5.0)
+        return None
+
+    def _ask(self) -> None:
+        if self._asked or self._exhausted or self.stopping or len(self._queue) >= self._target:
+            return
+        self._asked = True
+        self.around.post(Want(self.batch, self.id, 2 * self._target - len(self._queue)))
+
+    async def _retire(self, down: RelayDown) -> None:
+        """A connection was refused. While others work it waits; otherwise the relay is down."""
+        if down.throttled:
+            self.around.post(Came(self.batch, self.id, (), 1))
+        if not self._connected:
+            self.stop("relay_down", str(down))
+            return
+        self._busy -= 1
+        self._notify()
+        again = monotonic() + RETIRED
+        while self._connected and not (self.halted or self.stopping) and (left := again - monotonic()) > 0:
+            await self._changed(left)
+        self._busy += 1
+
+    # --- one message
+
+    async def paced(self) -> bool:
+        """Wait for this message's turn. False when the run is over meanwhile."""
+        self._pace, wait = self._pace.take(monotonic())
+        due = monotonic() + wait
+        while not (self.halted or self.stopping) and (left := due - monotonic()) > 0:
+            await self._changed(left)
+        return not (self.halted or self.stopping)
+
+    async def may_write(self) -> bool:
+        """Whether a message may go on a wire now. Waits while it is not sure that this process is the owner."""
+        while not (self.halted or self.stopping):
+            if self.around.clock.now() >= self.chunk.until:
+                self.stop("expired")
+            elif self.around.alive():
+                return not self.halted
+            else:
+                await self._changed(STALE)
+        return False
+
+    def give_back(self, index: int) -> None:
+        """It was not begun, or no server took it: it is open again."""
+        state = self._tries.pop(index, None)
+        self.end(Ended(index, "not_begun", self.around.clock.now(), state.tries if state else 0))
+
+    def end(self, outcome: Ended, throttled: int = 0) -> None:
+        """Say what became of an index."""
+        if not self.halted:
+            self.around.post(Came(self.batch, self.id, (outcome,), throttled))
+
+    def settle(self, index: int, envelope: Envelope, outcome: Outcome) -> None:
+        """What a server's answer means for the recipient: an end, or another try later."""
+        state = self._tries.setdefault(index, _Try())
+        if outcome.kind == "lost_before" and state.lost < CLEAN_RETRIES:
+            state.lost += 1
+            heapq.heappush(self._retries, (monotonic(), index))
+            return
+        if outcome.kind == "relay_down":
+            raise RelayDown("busy", outcome.code, outcome.text)
+        state.tries += 1
+        throttled = int(outcome.kind == "throttled")
+        if outcome.kind in {"transient", "throttled", "lost_before"} and state.tries <= len(self._delays):
+            heapq.heappush(self._retries, (monotonic() + self._delays[state.tries - 1], index))
+            if throttled:
+                self.around.post(Came(self.batch, self.id, (), throttled))
+            return
+        self._tries.pop(index, None)
+        self.end(self._ended(index, envelope, outcome, state.tries), throttled)
+
+    def _ended(self, index: int, envelope: Envelope, outcome: Outcome, tries: int) -> Ended:
+        kinds: dict[str, EndKind] = {"accepted": "accepted", "lost_after": "in_doubt"}
+        return Ended(
+            index,
+            kinds.get(outcome.kind, "failed"),
+            self.around.clock.now(),
+            tries,
+            envelope.rcpt_to,
+            envelope.message_id,
+            outcome.code,
+            outcome.enhanced,
+            outcome.text,
+            outcome.reason,
+            outcome.provider_id,
+        )
+
+    def connected(self, change: int) -> None:
+        """A worker has got (1) or lost (-1) its connection."""
+        self._connected += change
+        self._notify()
+
+    # --- details
+
+    def _seconds_left(self) -> float:
+        return max(0.0, self.around.clock.real_seconds(self.chunk.until - self.around.clock.now()))
+
+    def _give_back(self) -> None:
+        while self._queue:
+            self.give_back(self._queue.popleft())
+        while self._retries:
+            self.give_back(heapq.heappop(self._retries)[1])
+
+    async def _changed(self, seconds: float) -> None:
+        """Until something has changed, at most so long."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.add(waiter)
+        timer = loop.call_later(max(0.0, seconds), _wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiters.discard(waiter)
+
+    def _notify(self) -> None:
+        for waiter in self._waiters:
+            _wake(waiter)
+
+
+class _Worker:
+    """Sends one message after the other over a connection that it holds."""
+
+    def __init__(self, run: Run, compiled: Compiled) -> None:
+        self._run = run
+        self._compiled = compiled
+        self._connection: Connection | None = None
+        self.wrote = False
+        """Whether a message is on the wire whose outcome is not known."""
+
+    async def send(self, index: int) -> None:
+        """Raises RelayDown and RecipientsError; then nothing became of the index."""
+        run, self.wrote = self._run, False
+        envelope = await self._envelope(index)
+        if envelope is None:
+            return
+        if not await run.paced():
+            run.give_back(index)
+            return
+        connection = await self._connected()
+        if not await run.may_write():
+            run.give_back(index)
+            return
+        self.wrote = True
+        outcome = await connection.send(envelope)
+        self.wrote = False
+        if not connection.usable:
+            await self.leave()
+        run.settle(index, envelope, outcome)
+
+    async def _envelope(self, index: int) -> Envelope | None:
+        """None: it has its outcome already."""
+        run, chunk = self._run, self._run.chunk
+        row = await run.around.row(chunk, index)
+        email, now = str(row.get("email") or ""), run.around.clock.now()
+        if run.around.suppressed(email.lower()):
+            run.end(Ended(index, "suppressed", now, 0, email, reason="suppressed"))
+            return None
+        name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
+        try:
+            return self._compiled.fill(row, name, now)
+        except (RowError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError) as e:
+            if not isinstance(e, RowError):
+                log.exception("permit %s, index %d: its message cannot be made", chunk.permit_id, index)
+            run.end(Ended(index, "failed", now, 0, email, text=str(e), reason="bad_row"))
+            return None
+
+    async def _connected(self) -> Connection:
+        if self._connection is not None and not self._connection.usable:
+            await self.leave()
+        if self._connection is None:
+            self._connection = await self._run.pool.acquire()
+            self._run.connected(1)
+        return self._connection
+
+    async def leave(self) -> None:
+        """Gives its connection up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._run.connected(-1)
+            await self._run.pool.release(connection)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
