@@ -13,13 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from streams.admin import check_topics
-
 from console.access import Access, kafka_of, settings_of
 from console.clock import clock_of
 from console.errors import ConsoleError
 from schemas.records import InstallationRecord
 from schemas.topics import INSTALLATION, all_topics
+from streams.admin import check_topics
 from streams.clients import Kafka, wait_for_broker
 from streams.errors import StreamsError
 from streams.settings import Settings

@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+import orjson
 
-def plan_lines(result: Any) -> Iterator[str]:
+from planner.dry_run import DryRun
+
+LISTED = 20
+
+
+def plan_lines(result: DryRun) -> Iterator[str]:
     """The batches of a dry run, those of one sending day on one line."""
-    plan: dict[str, Any] = result.json()
+    plan: dict[str, Any] = orjson.loads(result.json())
     counts = f"{plan['recipients']} recipients, {plan['invalid']} invalid, {plan['duplicate']} duplicate"
     yield f"{counts}: {len(plan['batches'])} batches on {plan['sending_days']} sending days"
     yield f"from {plan['starts_at']} to {plan['ends_at']}, if the domain advances every sending day"
@@ -19,3 +25,7 @@ def plan_lines(result: Any) -> Iterator[str]:
         numbers = str(first["number"]) if first is last else f"{first['number']}-{last['number']}"
         total = sum(b["size"] for b in batches)
         yield f"  day {day:3}  {first['scheduled_for']}  batches {numbers}: {total} messages"
+    for row in result.left_out[:LISTED]:
+        yield f"  row {row.row} is {row.kind}: {row.address} ({row.reason})"
+    if len(result.left_out) > LISTED:
+        yield f"  and {result.invalid + result.duplicate - LISTED} more"

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streams.supervisor import Child, Supervisor
-
 from console.access import OWN_BROKERS, broker_directory, kafka_of
 from console.errors import ConsoleError
 from console.installing import install
@@ -20,6 +18,7 @@ from streams.brokers.embedded import EmbeddedBroker
 from streams.brokers.local import LocalBroker
 from streams.clients import Kafka, wait_for_broker
 from streams.settings import Settings
+from streams.supervisor import Child, Supervisor
 
 
 class Stack:

@@ -101,12 +101,11 @@ def plan(
     config: Config = None,
 ) -> None:
     """The batches that a request would give, without any broker and without sending anything."""
-    from planner.dry_run import dry_run
-    from planner.errors import PlannerError, ProblemsFound
-
     from console.access import settings_of
     from console.planning import plan_lines
     from console.submitting import read_request
+    from planner.dry_run import dry_run
+    from planner.errors import PlannerError, ProblemsFound
     from streams.clock import REAL
 
     settings = settings_of(config)
@@ -118,7 +117,7 @@ def plan(
     except PlannerError as e:
         fail(str(e))
     if as_json:
-        print_json(result.json())
+        typer.echo(result.json())
         return
     for line in plan_lines(result):
         out.print(line, markup=False, soft_wrap=True)

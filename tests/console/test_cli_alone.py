@@ -1,0 +1,105 @@
+"""Commands that need no broker, and what is said when something is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from console.cli.main import app
+from schemas.topics import all_topics
+
+
+def rampa(*words: str) -> Result:
+    return CliRunner().invoke(app, [str(w) for w in words], catch_exceptions=False)
+
+
+def test_help_names_every_command_of_the_contract_that_is_there() -> None:
+    text = rampa("--help").stdout
+    for name in ("demo", "init", "up", "worker", "plan", "doctor", "campaign", "domain", "template", "topics", "dlq"):
+        assert f"  {name} " in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("demo",), ("init",), ("up",), ("worker",), ("plan",), ("doctor",),
+        *[("campaign", c) for c in ("submit", "list", "status", "watch", "pause", "resume", "cancel", "retry")],
+        *[("campaign", c) for c in ("explain", "recipients", "strategy", "resolve")],
+        *[("domain", c) for c in ("list", "show", "pause", "resume")],
+        *[("template", c) for c in ("put", "list", "show", "preview")],
+        *[("topics", c) for c in ("create", "list", "describe")],
+        *[("dlq", c) for c in ("list", "show", "replay")],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_shows_an_example(words: tuple[str, ...]) -> None:
+    result = rampa(*words, "--help")
+    assert result.exit_code == 0
+    assert "Example: rampa " + words[0] in " ".join(result.stdout.split())
+
+
+def test_what_init_writes_can_be_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rampa("init").exit_code == 0
+    plan = json.loads(rampa("plan", "campaign.json", "--json").stdout)
+    assert (plan["recipients"], plan["invalid"], plan["duplicate"], len(plan["batches"])) == (3, 0, 0, 1)
+    again = rampa("init")
+    assert again.exit_code == 1
+    assert "--force" in again.stderr
+
+
+def test_4200_recipients_plan_as_the_tables_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rampa("init")
+    (tmp_path / "clients.csv").write_text(
+        "email,first_name,amount\n" + "".join(f"a{i}@b.example,A,1\n" for i in range(4200))
+    )
+    request = json.loads((tmp_path / "campaign.json").read_text())
+    for strategy, batches, days in (("ramp_up", 46, 23), ("batch", 9, 1), ("conservative", 173, 87)):
+        (tmp_path / "c.json").write_text(json.dumps({**request, "strategy": {"type": strategy}}))
+        plan = json.loads(rampa("plan", "c.json", "--json").stdout)
+        assert (plan["recipients"], len(plan["batches"]), plan["sending_days"]) == (4200, batches, days)
+        assert sum(b["size"] for b in plan["batches"]) == 4200
+
+
+def test_problems_of_a_request_are_named_by_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rampa("init")
+    bad = {"from": {"email": "x"}, "template": {"subject": "s"}, "recipients": {}, "sender": 1}
+    (tmp_path / "bad.json").write_text(json.dumps(bad))
+    result = rampa("plan", "bad.json")
+    assert result.exit_code == 1
+    for field in ("from.email", "template", "recipients", "sender"):
+        assert field in result.stderr
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "not JSON"), ("[1]", "(the whole)")])
+def test_a_file_that_is_no_request_is_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "c.json"
+    file.write_text(text)
+    result = rampa("plan", str(file))
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_without_a_broker_the_command_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rampa("init")
+    result = rampa("campaign", "list")
+    assert result.exit_code == 1
+    assert "rampa up" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    assert rampa("campaign", "status").exit_code == 2
+    assert rampa("campaign", "resolve", "x").exit_code == 2
+    assert rampa("nonsense").exit_code == 2
+
+
+def test_topics_are_described_for_programs() -> None:
+    assert {t["name"] for t in json.loads(rampa("topics", "list", "--json").stdout)} == {t.name for t in all_topics()}
+    assert json.loads(rampa("topics", "describe").stdout)["asyncapi"] == "3.0.0"

@@ -1,0 +1,61 @@
+"""Sentences for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from console.explain import explain, length, sentence
+from console.views import bar, conservation
+from schemas.batch import HoldReason
+from schemas.progress import CampaignProgress, Problem
+
+NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
+
+
+def progress(**more: object) -> CampaignProgress:
+    return CampaignProgress.model_validate(
+        {"campaign_id": "c", "state": "running", "recipients": 10, "waiting": 10, "updated_at": NOW, **more}
+    )
+
+
+def test_a_hold_says_why_with_figures_and_when() -> None:
+    hold = HoldReason(
+        reason="daily_limit", detail="Today's limit of bore.example is used up", figures={"used": 50, "limit": 50},
+        until=NOW + timedelta(hours=14),
+    )  # fmt: skip
+    said = sentence(hold, NOW)
+    assert said.startswith("Today's limit of bore.example is used up (used 50, limit 50).")
+    assert "in 14 h 00 min, at 2026-03-05 00:00:00 UTC" in said
+
+
+@pytest.mark.parametrize(
+    ("span", "said"), [(40, "40 s"), (300, "5 min"), (3 * 3600 + 120, "3 h 02 min"), (183600, "2 d 3 h"), (-5, "0 s")]
+)
+def test_lengths_of_time_are_for_people(span: int, said: str) -> None:
+    assert length(timedelta(seconds=span)) == said
+
+
+def test_a_rejected_campaign_lists_its_problems() -> None:
+    rejected = progress(state="rejected", problems=[Problem(field="relay", problem="unknown")])
+    assert explain(rejected, NOW)[1:] == ["relay: unknown"]
+
+
+def test_those_in_doubt_are_always_mentioned() -> None:
+    assert any("in doubt" in line for line in explain(progress(in_doubt=2, waiting=8), NOW))
+
+
+def test_something_is_said_in_every_state() -> None:
+    for state in ("planning", "scheduled", "running", "paused", "completed", "cancelled", "rejected", "failed"):
+        assert explain(progress(state=state), NOW)
+
+
+def test_a_sum_that_does_not_hold_is_shown_as_such() -> None:
+    assert conservation(progress()).startswith("10 = 0 invalid")
+    assert conservation(progress(waiting=9)).startswith("10 ≠")
+
+
+@pytest.mark.parametrize("percent", [-1, 0, 33.3, 100, 101])
+def test_a_bar_keeps_its_width(percent: float) -> None:
+    assert len(bar(percent)) == 24
