@@ -1,0 +1,114 @@
+"""Templates, before anything is sent: what is wrong with them, and which variables a row must have.
+
+Only looked at, never rendered. What could run away or reach into Python is refused here with its
+line; the sender renders in a sandbox besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from jinja2 import TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import SandboxedEnvironment
+
+from schemas.campaign import ResolvedTemplate
+from schemas.progress import Problem
+
+PARTS = ("subject", "html", "text")
+MAX_TEMPLATE_BYTES = 1024 * 1024
+MAX_LITERAL = 10_000
+"""The largest number that a template may repeat or count to."""
+MAX_NESTED_LOOPS = 2
+
+_ENVIRONMENT = SandboxedEnvironment(optimized=False)
+_WHOLE_FILES = (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
+
+
+def problems(template: ResolvedTemplate, field: str = "template") -> list[Problem]:
+    """All that is wrong with a template, named by part (`template.html`), each with its line."""
+    found = []
+    for part in PARTS:
+        source = getattr(template, part)
+        if source is not None:
+            found += [Problem(field=f"{field}.{part}", problem=text) for text in _source_problems(source)]
+    return found
+
+
+def parse(source: str) -> nodes.Template:
+    """The syntax tree of a template's source. Raises `jinja2.TemplateSyntaxError`."""
+    return _ENVIRONMENT.parse(source)
+
+
+def _source_problems(source: str) -> Iterator[str]:
+    if len(source.encode("utf-8", "replace")) > MAX_TEMPLATE_BYTES:
+        yield f"is larger than {MAX_TEMPLATE_BYTES // 1024} KB; mail clients clip it long before"
+        return
+    try:
+        tree = _ENVIRONMENT.parse(source)
+        _ENVIRONMENT.compile(source)
+    except TemplateSyntaxError as e:  # an unknown filter or test is one as well
+        yield f"line {e.lineno}: {e.message}"
+        return
+    except (SecurityError, RecursionError, ValueError, OverflowError, MemoryError, SyntaxError) as e:
+        yield f"cannot be compiled: {e}"
+        return
+    yield from _unsafe(tree, 0)
+
+
+def _unsafe(node: nodes.Node, loops: int) -> Iterator[str]:
+    for name, is_bad in _RULES:
+        if is_bad(node):
+            yield f"line {node.lineno}: {name}"
+    if isinstance(node, nodes.For):
+        loops += 1
+        if loops > MAX_NESTED_LOOPS:
+            yield f"line {node.lineno}: loops are nested more than {MAX_NESTED_LOOPS} deep"
+            return
+    for child in node.iter_child_nodes():
+        yield from _unsafe(child, loops)
+
+
+def _is_private(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Getattr):
+        return node.attr.startswith("_")
+    if isinstance(node, nodes.Getitem):
+        return isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str) and node.arg.value.startswith("_")
+    if isinstance(node, nodes.Filter) and node.name in {"attr", "map", "selectattr", "rejectattr"}:
+        return any(isinstance(a, nodes.Const) and str(a.value).startswith("_") for a in node.args)
+    return False
+
+
+def _is_long_range(node: nodes.Node) -> bool:
+    return (
+        isinstance(node, nodes.Call)
+        and isinstance(node.node, nodes.Name)
+        and node.node.name == "range"
+        and any(_is_big(argument) or not isinstance(argument, nodes.Const | nodes.Neg) for argument in node.args)
+    )
+
+
+def _is_repetition(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Pow):
+        return True
+    if not isinstance(node, nodes.Mul):
+        return False
+    sides = (node.left, node.right)
+    literal = any(isinstance(s, nodes.List | nodes.Tuple | nodes.TemplateData) for s in sides) or any(
+        isinstance(s, nodes.Const) and isinstance(s.value, str) for s in sides
+    )
+    return literal or any(_is_big(side) for side in sides)
+
+
+def _is_big(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Const) and isinstance(node.value, int | float) and abs(node.value) > MAX_LITERAL
+
+
+_RULES: tuple[tuple[str, Callable[[nodes.Node], bool]], ...] = (
+    ("a name that begins with an underscore is Python's own and cannot be used in a template", _is_private),
+    ("a template cannot include, import or extend another one", lambda node: isinstance(node, _WHOLE_FILES)),
+    ("a macro, a call block or a recursive loop could run without end; write it out",
+     lambda node: isinstance(node, nodes.Macro | nodes.CallBlock) or (isinstance(node, nodes.For) and node.recursive)),
+    (f"range() takes numbers up to {MAX_LITERAL} here, so that no loop runs without end", _is_long_range),
+    (f"repeating a text, a power, or a factor above {MAX_LITERAL} could fill the memory", _is_repetition),
+)  # fmt: skip
