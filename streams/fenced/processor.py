@@ -129,7 +129,8 @@ class FencedProcessor:
             max_poll_interval_ms=int(settings.max_poll_interval * 1000),
             fetch_wait_max_ms=100,
         )
-        self._transactions = Transactions(producer, self._consumer, self._input, settings.commit_timeout, self._at)
+        self._producer = producer
+        self._transactions = self._new_transactions()
         self._loader = self._new_loader()
         if not (
             self._retrying(lambda: producer.init_transactions(5.0), stop) and self._retrying(self._check_topics, stop)
@@ -140,6 +141,9 @@ class FencedProcessor:
             [self._input], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         return True
+
+    def _new_transactions(self) -> Transactions:
+        return Transactions(self._producer, self._consumer, self._input, self._settings.commit_timeout, self._at)
 
     def _new_loader(self) -> Loader:
         return Loader(self._kafka, self._group, self._input, self._state, self._settings.load_timeout)

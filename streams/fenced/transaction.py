@@ -62,6 +62,7 @@ class Transactions:
             self._at("flushed")
             if offsets:
                 generation = self.generation()
+                self._at("generation read")
                 positions = [TopicPartition(self._input, p, offset) for p, offset in offsets.items()]
                 self._producer.send_offsets_to_transaction(positions, generation, self._timeout)
             self._at("offsets sent")

@@ -1,0 +1,305 @@
+"""Fenced processing in the ordinary course: hand-over, rebalances, back-pressure, wake-ups, wrong topics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewPartitions
+from fenced_harness import Field, until
+
+from streams.clients import Kafka
+from streams.fenced import (
+    Effects,
+    EffectsError,
+    FencedProcessor,
+    FencedSettings,
+    Input,
+    OperatorNeeded,
+    Output,
+    Role,
+)
+
+pytestmark = pytest.mark.apache
+
+
+class Recorder:
+    """A role in this process: remembers what it was told."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.seen: list[Input] = []
+        self.owned: dict[int, dict[bytes, bytes]] = {}
+        self.calls: list[str] = []
+        self.full = False
+        self.next: list[Effects] = []  # what to answer when it owns something
+        self.needs_inputs = False
+        self.busy_for: int | None = None
+        self.steps = 0
+        self.committed_at: list[float] = []
+
+    def assigned(self, partition: int, state: Mapping[bytes, bytes]) -> None:
+        self.owned[partition] = dict(state)
+
+    def revoking(self, partition: int) -> None:
+        self.calls.append(f"revoking {partition}")
+
+    def lost(self, partition: int) -> None:
+        del self.owned[partition]
+        self.calls.append(f"lost {partition}")
+
+    def step(self, inputs: Sequence[Input], now: float) -> Effects | None:
+        self.steps += 1
+        self.seen += inputs
+        if self.busy_for is not None and "revoking 0" in self.calls:
+            self.busy_for -= 1
+        if self.next and self.owned and (inputs or not self.needs_inputs):
+            return self.next.pop(0)
+        return Effects() if inputs else None
+
+    def committed(self, effects: Effects) -> None:
+        self.committed_at.append(time.monotonic())
+        self.calls.append(f"committed {effects.token}")
+
+    def busy(self, partition: int) -> bool:
+        return bool(self.busy_for and self.busy_for > 0)
+
+
+class Running:
+    """A processor in a thread of this process."""
+
+    def __init__(self, f: Field, role: Role, **settings: float) -> None:
+        self.processor = FencedProcessor(
+            f.kafka,
+            role,
+            group=f.prefix,
+            input_topic=f.prefix + ".in",
+            state_topic=f.prefix + ".state",
+            transactional_id=f.prefix + "-thread",
+            settings=FencedSettings(**settings),  # type: ignore[arg-type]
+        )
+        self.stopping = threading.Event()
+        self.error: Exception | None = None
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            self.processor.run(self.stopping.is_set)
+        except Exception as e:  # noqa: BLE001 - the test looks at it
+            self.error = e
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.processor.wake()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+@contextmanager
+def running(f: Field, role: Role, **settings: float) -> Iterator[Running]:
+    made = Running(f, role, **settings)
+    made.thread.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def field(apache_kafka: Kafka, tmp_path: Path) -> Iterator[Field]:
+    with Field(apache_kafka, tmp_path) as made:
+        yield made
+
+
+def test_a_planned_stop_hands_over_within_two_seconds(field: Field) -> None:
+    first = field.worker("a")
+    until(lambda: len(first.owns()) == 2, "the first worker owns all")
+    field.put((0, "k"), (1, "k"))
+    until(lambda: len(field.outputs()) == 2, "both inputs came out")
+    second = field.worker("b")
+    until(lambda: len(first.owns()) == len(second.owns()) == 1, "they share")
+    field.put((0, "k"), (1, "k"))
+    first.process.terminate()
+    asked = time.time()
+    assert first.exit_code() == 0
+    until(lambda: len(second.owns()) == 2, "the second worker owns all")
+    gained = max(second.time_of("assigned 0"), second.time_of("assigned 1"))
+    assert gained - asked < 2
+    until(lambda: len(field.outputs()) == 4, "all inputs came out")
+    assert sorted(field.outputs()) == [[0, 0, 1], [0, 1, 2], [1, 0, 1], [1, 1, 2]]
+    assert field.state() == {(0, "k"): 2, (1, "k"): 2}
+
+
+def test_a_rebalance_in_the_middle_of_a_transaction_costs_a_live_member_nothing(field: Field) -> None:
+    field.put((0, "k"))
+    first = field.worker("a", await_rebalance=True)
+    first.wait_said("reading")
+    second = field.worker("b")
+    first.wait_said("committed 1")
+    assert "generation changed" in first.log.read_text()
+    until(second.owns, "the second worker has its share")
+    field.put((0, "k"), (1, "k"))
+    until(lambda: len(field.outputs()) == 3, "all inputs came out")
+    assert (first.stop(), second.stop()) == (0, 0)
+    assert sorted(field.outputs()) == [[0, 0, 1], [0, 1, 2], [1, 0, 1]]
+
+
+def test_work_that_is_busy_is_finished_before_a_partition_is_handed_over(field: Field) -> None:
+    role = Recorder()
+    role.busy_for = 5
+    with running(field, role) as r:
+        until(lambda: len(role.owned) == 2, "it owns both")
+    assert r.error is None
+    assert role.busy_for == 0
+    assert role.calls[-4:] == ["revoking 0", "revoking 1", "lost 0", "lost 1"]
+
+
+def test_a_hand_over_waits_no_longer_than_the_drain_deadline(field: Field) -> None:
+    role = Recorder()
+    role.busy_for = 10**9
+    with running(field, role, drain=0.5):
+        until(lambda: len(role.owned) == 2, "it owns both")
+        began = time.monotonic()
+    assert 0.5 <= time.monotonic() - began < 3
+
+
+def test_a_full_role_is_given_nothing_and_still_asked_and_then_loses_nothing(field: Field) -> None:
+    role = Recorder()
+    with running(field, role):
+        until(lambda: len(role.owned) == 2, "it owns both")
+        field.put(*[(n % 2, "before") for n in range(10)])
+        until(lambda: len(role.seen) == 10, "it sees all")
+        role.full = True
+        steps = role.steps
+        until(lambda: role.steps > steps + 3, "it is asked on")
+        field.put(*[(n % 2, "while full") for n in range(10)])
+        steps = role.steps
+        until(lambda: role.steps > steps + 10, "it is asked on")
+        assert len(role.seen) == 10
+        role.full = False
+        until(lambda: len(role.seen) == 20, "it sees the rest")
+    assert sorted((i.partition, i.offset) for i in role.seen) == [(p, o) for p in (0, 1) for o in range(10)]
+
+
+def test_a_wake_up_is_followed_by_a_commit_within_a_few_tens_of_milliseconds(field: Field) -> None:
+    role, waits = Recorder(), []
+    with running(field, role, poll=5.0) as r:
+        until(lambda: len(role.owned) == 2, "it owns both")
+        for n in range(20):
+            time.sleep(0.05)  # idle, so that the group commit's interval does not count
+            role.next = [Effects(state=[(0, b"k", b"%d" % n)])]
+            asked = time.monotonic()
+            r.processor.wake()
+            until(lambda n=n: len(role.committed_at) == n + 1, "committed")  # type: ignore[misc]
+            waits.append(role.committed_at[-1] - asked)
+    assert sorted(waits)[len(waits) // 2] < 0.06, waits
+
+
+def test_an_idle_process_keeps_knowing_that_it_is_a_member(field: Field) -> None:
+    with running(field, Recorder()) as r:
+        assert r.processor.last_commit_age() == float("inf")
+        until(lambda: r.processor.last_commit_age() < 1, "its genesis commit")
+        first = time.monotonic() - r.processor.last_commit_age()
+        until(lambda: time.monotonic() - r.processor.last_commit_age() > first + 1.5, "it is confirmed again", 5)
+        assert r.processor.last_commit_age() < r.processor.session_timeout / 2
+
+
+def test_offsets_that_the_role_holds_back_are_read_again_after_a_restart(field: Field) -> None:
+    field.put((0, "a"), (0, "b"), (0, "c"))
+    role = Recorder()
+    role.needs_inputs = True
+    role.next = [Effects(state=[(0, b"k", b"1")], consumed={0: 1})]
+    with running(field, role, commit_interval=0.5):
+        until(lambda: "committed None" in role.calls, "it has committed")
+    again = Recorder()
+    with running(field, again):
+        until(lambda: len(again.seen) == 2, "the rest is read again")
+        assert again.owned[0] == {b"k": b"1"}
+    assert [i.key for i in again.seen] == [b"b", b"c"]
+
+
+def test_state_rows_that_were_deleted_are_not_loaded(field: Field) -> None:
+    role = Recorder()
+    role.next = [
+        Effects(state=[(0, b"gone", b"1"), (0, b"kept", b"1"), (1, b"elsewhere", b"1")]),
+        Effects(state=[(0, b"gone", None), (0, b"kept", b"2")]),
+    ]
+    field.put((0, "a"))
+    with running(field, role):
+        until(lambda: role.calls.count("committed None") >= 2, "both transactions")
+    again = Recorder()
+    with running(field, again):
+        until(lambda: len(again.owned) == 2, "it owns both")
+        assert again.owned == {0: {b"kept": b"2"}, 1: {b"elsewhere": b"1"}}
+
+
+def test_effects_for_a_partition_that_is_not_ours_stop_the_process(field: Field) -> None:
+    role = Recorder()
+    role.next = [Effects(outputs=[(7, Output("anywhere", b"k", b"v"))])]
+    with running(field, role) as r:
+        field.put((0, "a"))
+        until(lambda: r.error is not None, "it stops")
+    assert isinstance(r.error, EffectsError)
+
+
+def test_an_output_that_cannot_be_written_stops_the_process_and_commits_nothing(field: Field) -> None:
+    role = Recorder()
+    role.next = [Effects(state=[(0, b"k", b"v")], outputs=[(0, Output(field.prefix + ".out", b"k", b"x" * 1_500_000))])]
+    field.put((0, "a"))
+    with running(field, role) as r:
+        until(lambda: r.error is not None, "it stops", 60)
+    assert field.state() == {}
+    again = Recorder()
+    with running(field, again):
+        until(lambda: len(again.seen) == 1, "the input is read again")
+
+
+def test_inputs_deleted_before_they_were_processed_stop_the_process(field: Field) -> None:
+    field.put((0, "a"))
+    role = Recorder()
+    with running(field, role):
+        until(lambda: "committed None" in role.calls, "it has committed")
+    field.put((0, "b"), (0, "c"))
+    place = TopicPartition(field.prefix + ".in", 0, 2)
+    for future in field.admin.delete_records([place]).values():
+        future.result(20)
+    with running(field, Recorder()) as r:
+        until(lambda: r.error is not None, "it stops")
+    assert isinstance(r.error, OperatorNeeded)
+    assert "offsets 1 to 1 were deleted" in str(r.error)
+
+
+def test_topics_with_different_partition_counts_are_refused(field: Field) -> None:
+    for future in field.admin.create_partitions([NewPartitions(field.prefix + ".state", 3)]).values():
+        future.result(20)
+    with running(field, Recorder()) as r:
+        until(lambda: r.error is not None, "it stops")
+    assert isinstance(r.error, OperatorNeeded)
+    assert "2 partitions and" in str(r.error)
+
+
+def test_it_waits_for_topics_and_can_be_stopped_meanwhile(apache_kafka: Kafka, tmp_path: Path) -> None:
+    with Field(apache_kafka, tmp_path) as f:
+        f.prefix += "-nowhere"
+        with running(f, Recorder()) as r:
+            r.thread.join(1.5)
+            assert r.thread.is_alive()
+        assert r.error is None
+
+
+def test_outputs_without_partition_go_where_java_clients_put_their_key(field: Field) -> None:
+    role = Recorder()
+    role.next = [
+        Effects(outputs=[(0, Output(field.prefix + ".out", k, b"0", (("h", b"v"),))) for k in (b"21", b"foobar")])
+    ]
+    with running(field, role):
+        until(lambda: "committed None" in role.calls, "it has committed")
+    # murmur2 of org.apache.kafka.common.utils.Utils: "21" -> -973932308, "foobar" -> -790332482
+    found = {i.key: (i.partition, i.headers) for i in field.read(".out")}
+    wanted = {b"21": (-973932308 & 0x7FFFFFFF) % 2, b"foobar": (-790332482 & 0x7FFFFFFF) % 2}
+    assert found == {k: (p, (("h", b"v"),)) for k, p in wanted.items()}
