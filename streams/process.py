@@ -24,7 +24,10 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, number, 0, 0, 0)
 if os.getppid() != parent:
     sys.exit("the parent process has ended")
-os.execvp(argv[0], argv)
+try:
+    os.execvp(argv[0], argv)
+except OSError as error:
+    sys.exit(f"cannot start {argv[0]}: {error.strerror}")
 """
 
 
