@@ -95,7 +95,10 @@ def read_topic(
     until_end: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Input]:
-    """The records of a topic, in order within each partition; follows it when not `until_end`, until `stop()`."""
+    """The records of a topic, in order within each partition; follows it when not `until_end`, until `stop()`.
+
+    Not `from_beginning`: what comes from now on. (The embedded broker repeats the last batch then.)
+    """
     reader = TopicReader(kafka, topic, from_beginning=from_beginning)
     try:
         while not stop() and not (until_end and reader.at_end):

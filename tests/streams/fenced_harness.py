@@ -11,9 +11,10 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from confluent_kafka.admin import NewTopic
+from confluent_kafka import TopicPartition
+from confluent_kafka.cimpl import NewTopic
 from waiting import eventually
 
 from streams.clients import Kafka, Record, produce_all
@@ -134,11 +135,15 @@ class Field:
         """The newest committed count of each key."""
         return {(i.partition, (i.key or b"").decode()): int(i.value or b"0") for i in self.read(".state")}
 
+    def inputs(self) -> list[TopicPartition]:
+        """The input partitions."""
+        return [TopicPartition(self.prefix + ".in", p) for p in range(self.partitions)]
+
     def members(self) -> int:
         """How many members the group has."""
         return len(self.admin.describe_consumer_groups([self.prefix])[self.prefix].result(10).members)
 
-    def __enter__(self) -> Field:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer
 
-from streams.fenced import Effects, FencedProcessor, Output
+from streams.fenced import Effects, FencedProcessor
 from streams.fenced.loading import Loader, Start
 from streams.fenced.transaction import Transactions
 
@@ -69,7 +69,7 @@ class OffsetsBeforeFlush(Real):
 
 
 class _CommittedEndFirst(Loader):
-    def state_ends(self, partitions: list[int]) -> dict[int, int]:
+    def state_ends(self, partitions: list[int]) -> dict[int, int]:  # noqa: ARG002
         return self._ends
 
     def load(self, member: Consumer, partitions: list[int], idle: Callable[[], None]) -> list[Start]:
@@ -89,7 +89,7 @@ class ReadsToCommittedEnd(Real):
 
 
 class _Careless(Loader):
-    def _start(self, partition: int, committed: int | None, marks: tuple[int, int], rows: int) -> int:
+    def _start(self, partition: int, committed: int | None, marks: tuple[int, int], rows: int) -> int:  # noqa: ARG002
         return super()._start(partition, committed, marks, 0)
 
 

@@ -55,7 +55,7 @@ class Counter:
         del self.counts[partition]
         say("lost", partition)
 
-    def step(self, inputs: Sequence[Input], now: float) -> Effects | None:
+    def step(self, inputs: Sequence[Input], now: float) -> Effects | None:  # noqa: ARG002
         if not inputs:
             return self._timer()
         effects = Effects()
@@ -86,7 +86,7 @@ class Counter:
                 self.counts[partition][key] = int(value or b"0")
         say("committed", len(effects.outputs))
 
-    def busy(self, partition: int) -> bool:
+    def busy(self, partition: int) -> bool:  # noqa: ARG002
         return False
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.cimpl import NewPartitions
 from fenced_harness import Field, until
 
 from streams.clients import Kafka
@@ -53,7 +53,7 @@ class Recorder:
         del self.owned[partition]
         self.calls.append(f"lost {partition}")
 
-    def step(self, inputs: Sequence[Input], now: float) -> Effects | None:
+    def step(self, inputs: Sequence[Input], now: float) -> Effects | None:  # noqa: ARG002
         self.steps += 1
         self.seen += inputs
         if self.busy_for is not None and "revoking 0" in self.calls:
@@ -66,7 +66,7 @@ class Recorder:
         self.committed_at.append(time.monotonic())
         self.calls.append(f"committed {effects.token}")
 
-    def busy(self, partition: int) -> bool:
+    def busy(self, partition: int) -> bool:  # noqa: ARG002
         return bool(self.busy_for and self.busy_for > 0)
 
 

