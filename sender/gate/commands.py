@@ -1,0 +1,163 @@
+"""Orders of people to campaigns and domains. Each is known again by the record that the person wrote."""
+
+from __future__ import annotations
+
+from schemas.command import GateCommand, Origin
+from sender.gate import ranges as rs
+from sender.gate.decision import Turn
+from sender.gate.ending import cancel, reopen
+from sender.gate.permits import control, tell_to_pause, tell_to_resume
+from sender.gate.results import release_again
+from sender.gate.rows import BatchRow, CampaignRow, DomainRow
+from sender.gate.show import settle
+from sender.gate.states import ENDED, SENDING, moved
+from sender.gate.tables import doubtful_ranges, failed_ranges
+
+
+def apply_command(turn: Turn, command: GateCommand) -> None:
+    """An order to a campaign or to a domain. One that is not newer than the last of its origin changes nothing."""
+    if command.campaign_id is not None:
+        _to_campaign(turn, command, command.campaign_id)
+    elif command.domain is not None:
+        _to_domain(turn, command, command.domain)
+    else:
+        turn.dead("the command names neither a campaign nor a domain")
+
+
+def _is_old(orders: dict[str, int], origin: Origin) -> bool:
+    place = f"{origin.topic}/{origin.partition}"
+    if origin.offset <= orders.get(place, -1):
+        return True
+    orders[place] = origin.offset
+    return False
+
+
+def _to_campaign(turn: Turn, command: GateCommand, campaign_id: str) -> None:
+    campaign = turn.tables.campaigns.get(campaign_id)
+    if campaign is None:
+        turn.dead(
+            f"{command.action}: the gate has no campaign {campaign_id} at relay {command.relay}; "
+            "`rampa campaign list` shows those there are"
+        )
+        return
+    if _is_old(campaign.orders, command.origin):
+        return
+    turn.changed(campaign)
+    if campaign.state == "planning":
+        campaign.pending.append(command.model_dump(mode="json"))
+        return
+    apply_to_campaign(turn, campaign, command)
+
+
+def apply_to_campaign(turn: Turn, campaign: CampaignRow, command: GateCommand) -> None:
+    """The order itself, to a campaign whose plan is complete. One that makes no sense any more is a dead letter."""
+    action, state = command.action, campaign.state
+    if action == "pause" and (state in SENDING or state == "paused"):
+        _pause(turn, campaign, command.reason)
+    elif action == "resume" and (state in SENDING or state == "paused"):
+        _resume(turn, campaign)
+    elif action == "cancel" and state not in ENDED:
+        cancel(turn, campaign)
+        for batch in sorted(campaign.permits.values(), key=lambda b: b.number):
+            control(turn, campaign, batch, "cancel")
+    elif action == "strategy" and command.strategy is not None and state not in ENDED:
+        campaign.strategy = command.strategy
+        most = max(step.batch_size for step in command.strategy.steps)
+        campaign.release_left = min(campaign.release_left, most)
+    elif action == "retry" and (state not in ENDED or state == "completed"):
+        _retry(turn, campaign)
+    elif action == "resolve" and state not in {"rejected", "failed"}:
+        _resolve(turn, campaign, command)
+    elif not (action == "cancel" and state == "cancelled"):
+        turn.dead(f"{action}: campaign {campaign.campaign_id} is {state}, which leaves nothing to {action}")
+        return
+    turn.changed(campaign)
+    turn.fresh(campaign)
+
+
+def _pause(turn: Turn, campaign: CampaignRow, reason: str | None) -> None:
+    campaign.pause_reason = reason
+    if campaign.state != "paused":
+        campaign.state = moved(campaign.state, "paused")
+        tell_to_pause(turn, campaign)
+
+
+def _resume(turn: Turn, campaign: CampaignRow) -> None:
+    if campaign.state != "paused":
+        return
+    campaign.state = moved(campaign.state, "running" if campaign.started_at else "scheduled")
+    campaign.pause_reason = None
+    if not turn.tables.domain_of(campaign).paused:
+        tell_to_resume(turn, campaign)
+
+
+def _retry(turn: Turn, campaign: CampaignRow) -> None:
+    """Whoever has failed is tried again, in a round of its own."""
+    again = False
+    for batch in _numbered(campaign):
+        failed = failed_ranges(batch)
+        if failed:
+            again = True
+            _release_again(turn, campaign, batch, failed)
+    if again:
+        reopen(turn, campaign)
+
+
+def _resolve(turn: Turn, campaign: CampaignRow, command: GateCommand) -> None:
+    """What is to become of those in doubt: the gate sends again, the owner of the batch settles the rest."""
+    resend = command.resolution == "resend"
+    if resend and (command.address is not None or campaign.state == "cancelled"):
+        turn.dead(
+            "resolve: `resend` is for all recipients in doubt of a campaign that is not cancelled; "
+            "for one address say `accepted` or `drop`"
+        )
+        return
+    for batch in _numbered(campaign):
+        doubtful = doubtful_ranges(batch)
+        if not doubtful:
+            continue
+        if resend:
+            _release_again(turn, campaign, batch, doubtful)
+            reopen(turn, campaign)
+        else:
+            control(
+                turn, campaign, batch, "resolve",
+                resolution=command.resolution, address=command.address, indices=tuple(doubtful),
+            )  # fmt: skip
+
+
+def _release_again(turn: Turn, campaign: CampaignRow, batch: BatchRow, again: rs.Ranges) -> None:
+    release_again(batch, again)
+    batch.failures, batch.error = 0, None
+    settle(turn, campaign, batch)
+    turn.changed(batch)
+
+
+def _numbered(campaign: CampaignRow) -> list[BatchRow]:
+    return [campaign.batches[number] for number in sorted(campaign.batches)]
+
+
+def _to_domain(turn: Turn, command: GateCommand, name: str) -> None:
+    if turn.tables.place(name).relay != command.relay and name not in turn.tables.domains:
+        turn.dead(f"{command.action}: the settings do not have domain {name} with relay {command.relay}")
+        return
+    if command.action not in {"pause", "resume"}:
+        turn.dead(f"{command.action}: a domain can be paused and resumed, nothing else")
+        return
+    domain = turn.tables.domain(command.relay, name)
+    if _is_old(domain.orders, command.origin):
+        return
+    turn.changed(domain)
+    domain.paused = command.action == "pause"
+    domain.pause_reason = command.reason if domain.paused else None
+    _tell_domain(turn, domain)
+
+
+def _tell_domain(turn: Turn, domain: DomainRow) -> None:
+    for campaign_id in sorted(domain.campaigns):
+        campaign = turn.tables.campaigns[campaign_id]
+        if domain.paused:
+            tell_to_pause(turn, campaign)
+        elif campaign.state != "paused":
+            tell_to_resume(turn, campaign)
+        turn.fresh(campaign)

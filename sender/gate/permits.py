@@ -1,0 +1,140 @@
+"""Permits: how large, as what chunk, and how they are asked for again."""
+
+from __future__ import annotations
+
+from schemas.batch import Pointer
+from schemas.chunk import BatchControl, Chunk
+from sender.gate import quota
+from sender.gate import ranges as rs
+from sender.gate.decision import Turn
+from sender.gate.offers import Offer
+from sender.gate.rows import BatchRow, CampaignRow, Permit
+from sender.gate.states import moved
+
+
+def issue(
+    turn: Turn, campaign: CampaignRow, batch: BatchRow, offer: Offer, n: int, connections: int, rate: float | None,
+    *, probe: bool = False,
+) -> Permit:  # fmt: skip
+    """Gives out the first `n` open indices of the batch and charges them."""
+    tables = turn.tables
+    relay, domain = tables.relay(campaign.relay), tables.domain_of(campaign)
+    if quota.roll_relay(relay, turn.now):
+        turn.changed(relay)
+    assert domain.day is not None and relay.day is not None  # noqa: S101, PT018
+    relay.permits_issued += 1
+    taken, batch.open = rs.take(batch.open, n)
+    permit = Permit(
+        id=f"{relay.name}:{relay.permits_issued:012d}", round=batch.round, ranges=taken, connections=connections,
+        rate=rate, until=offer.until, issued_at=turn.now, issued_real=turn.real, day=domain.day, utc_day=relay.day,
+        asked_real=turn.real, probe=probe,
+    )  # fmt: skip
+    permit.n = rs.total(taken)
+    batch.permit = permit
+    batch.released_at = batch.released_at or turn.now
+    _count_release(turn, campaign, offer, permit)
+    domain.reserved += permit.n
+    relay.reserved += permit.n
+    tables.hold_permit(campaign, batch)
+    if batch.told_to_pause:
+        batch.told_to_pause = False
+        control(turn, campaign, batch, "resume")
+    turn.out.orders.append(chunk_of(turn, campaign, batch, permit))
+    turn.changed(batch)
+    turn.changed(campaign)
+    turn.changed(relay)
+    return permit
+
+
+def _count_release(turn: Turn, campaign: CampaignRow, offer: Offer, permit: Permit) -> None:
+    if offer.new:
+        campaign.releases += 1
+        campaign.releases_today = campaign.releases_today + 1 if campaign.release_day == permit.day else 1
+        campaign.release_day, campaign.released_at = permit.day, turn.now
+        campaign.release_left = offer.amount
+    campaign.release_left -= permit.n
+    if campaign.state == "scheduled":
+        campaign.state = moved(campaign.state, "running")
+        campaign.started_at = campaign.started_at or turn.now
+
+
+def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit) -> Chunk:
+    """The chunk of a permit: the same content whenever it is asked for."""
+    plan = campaign.plan
+    assert plan is not None  # noqa: S101
+    return Chunk.model_construct(
+        kind="chunk",
+        permit_id=permit.id,
+        relay=campaign.relay,
+        campaign_id=campaign.campaign_id,
+        batch_number=batch.number,
+        batch_size=batch.size,
+        round=permit.round,
+        ranges=tuple(permit.ranges),
+        pointers=tuple(
+            Pointer.model_construct(partition=p, offset=o, start=s, count=c) for p, o, s, c in batch.pointers
+        ),
+        content_hash=campaign.content_hash,
+        checksum=batch.checksum,
+        sending_domain=plan.sending_domain,
+        day_timezone=turn.tables.place(plan.sending_domain).timezone,
+        connections=permit.connections,
+        rate=permit.rate,
+        until=permit.until,
+        in_doubt=plan.in_doubt,
+        max_retries=plan.max_retries,
+        issued_at=permit.issued_at,
+    )
+
+
+def control(turn: Turn, campaign: CampaignRow, batch: BatchRow, action: str, **what: object) -> None:
+    """An order to the owner of the batch."""
+    relay = turn.tables.relay(campaign.relay)
+    relay.controls_issued += 1
+    turn.changed(relay)
+    turn.out.orders.append(
+        BatchControl.model_validate({
+            "relay": campaign.relay, "campaign_id": campaign.campaign_id, "batch_number": batch.number,
+            "action": action, "version": relay.controls_issued, "at": turn.now, **what,
+        })
+    )  # fmt: skip
+
+
+def tell_to_pause(turn: Turn, campaign: CampaignRow) -> None:
+    """Whoever sends something of the campaign ends it early."""
+    for batch in _by_number(campaign):
+        if not batch.told_to_pause:
+            batch.told_to_pause = True
+            turn.changed(batch)
+            control(turn, campaign, batch, "pause")
+
+
+def tell_to_resume(turn: Turn, campaign: CampaignRow) -> None:
+    """Takes an order to pause back where a permit is open; elsewhere that goes with the next permit."""
+    for batch in _by_number(campaign):
+        if batch.told_to_pause:
+            batch.told_to_pause = False
+            turn.changed(batch)
+            control(turn, campaign, batch, "resume")
+
+
+def _by_number(campaign: CampaignRow) -> list[BatchRow]:
+    return sorted(campaign.permits.values(), key=lambda b: b.number)
+
+
+def ask_again(turn: Turn, permit_id: str) -> None:
+    """Repeats an open permit that nobody has answered or reported on for a while."""
+    tables, name = turn.tables, permit_id.rpartition(":")[0]
+    batch = tables.relay(name).permits.get(permit_id)
+    if batch is None or batch.permit is None:
+        return
+    permit = batch.permit
+    due = max(permit.asked_real, permit.heard_real or 0.0) + tables.settings.repeat_after
+    if due > turn.real:
+        tables.wake_real(due, "permit", permit_id)
+        return
+    permit.asked_real = turn.real
+    tables.wake_real(turn.real + tables.settings.repeat_after, "permit", permit_id)
+    campaign = tables.campaigns[batch.campaign_id]
+    turn.out.orders.append(chunk_of(turn, campaign, batch, permit))
+    turn.changed(batch)

@@ -1,0 +1,231 @@
+"""Giving out a relay's connections and rate: to whom, in what order, in what portions.
+
+Campaigns that have something to release and nothing against it but the relay queue in the order of their age.
+Free connections are divided among the batches that can be released now, at least one each.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from datetime import timedelta
+
+from schemas.batch import HoldReason
+from sender.gate import holds
+from sender.gate import ranges as rs
+from sender.gate import rate as rates
+from sender.gate.decision import Turn
+from sender.gate.offers import Offer, offer
+from sender.gate.permits import issue
+from sender.gate.rows import CampaignRow, RelayRow
+from sender.gate.show import set_hold, settle
+
+NEARLY = 0.999
+
+
+@dataclass(slots=True)
+class Room:
+    """What a relay has to give in this turn."""
+
+    connections: int
+    rate: float | None
+    rate_free: float
+    probe: bool
+
+
+def dispatch(turn: Turn, relay: RelayRow) -> None:
+    """Gives out what can be given out, and says to all others why not."""
+    fresh = turn.tables.fresh.pop(relay.name, None) or {}
+    if not fresh and not (relay.freed and relay.queue):
+        relay.freed = False
+        return
+    relay.freed = False
+    for campaign_id in fresh:
+        _enqueue(turn.tables.campaigns[campaign_id], relay)
+    room = _room(turn, relay)
+    if isinstance(room, HoldReason):
+        _hold_all(turn, relay, fresh, room)
+        return
+    asking = _who_asks(turn, relay, room.connections)
+    seen = {c.campaign_id for c, _ in asking}
+    _give(turn, relay, room, asking)
+    late = {c: None for c in fresh if c not in seen and turn.tables.campaigns[c].queued}
+    if late:
+        _hold_all(turn, relay, late, _taken(turn, relay))
+
+
+def _enqueue(campaign: CampaignRow, relay: RelayRow) -> None:
+    if not campaign.queued:
+        campaign.queued = True
+        bisect.insort(relay.queue, campaign.age)
+
+
+def _leave(campaign: CampaignRow, relay: RelayRow) -> None:
+    if campaign.queued:
+        campaign.queued = False
+        at = bisect.bisect_left(relay.queue, campaign.age)
+        del relay.queue[at]
+
+
+def _room(turn: Turn, relay: RelayRow) -> Room | HoldReason:
+    """What the relay has to give; or why it gives nothing now."""
+    limits, real = turn.tables.limits(relay.name), turn.real
+    used = sum(b.permit.connections for b in relay.permits.values() if b.permit is not None)
+    down = relay.down
+    if down is not None:
+        if down.probe is not None or down.next_real > real:
+            if down.probe is None:
+                turn.tables.wake_real(down.next_real, "relay", relay.name)
+            wait = timedelta(seconds=max(0.0, down.next_real - real) * turn.tables.speed)
+            return holds.relay_down(relay, real, turn.now, turn.now + wait)
+        return Room(1, None, 0.0, probe=True)
+    rate = rates.current(relay, limits.rate, real)
+    free = limits.connections - used
+    if free <= 0:
+        return _ALL_TAKEN
+    if rate is None:
+        return Room(free, None, 0.0, probe=False)
+    rate_free = rate - rates.in_use(relay, real)
+    if rate_free <= rate * (1 - NEARLY):
+        return _rate_taken(turn, relay, rate)
+    return Room(free, rate, rate_free, probe=False)
+
+
+_ALL_TAKEN = HoldReason.model_construct(reason="connections", detail="", figures={}, until=None)
+
+
+def _rate_taken(turn: Turn, relay: RelayRow, rate: float) -> HoldReason:
+    free_at = rates.next_release(relay, turn.real)
+    if free_at is None and not relay.permits:
+        free_at = turn.real + 1.0
+    if free_at is not None:
+        turn.tables.wake_real(free_at, "relay", relay.name)
+    return holds.rate(f"relay {relay.name}", rate, turn.tables.limits(relay.name).rate)
+
+
+def _taken(turn: Turn, relay: RelayRow) -> HoldReason:
+    again = _room(turn, relay)
+    return again if isinstance(again, HoldReason) else _ALL_TAKEN
+
+
+def _hold_all(turn: Turn, relay: RelayRow, campaigns: dict[str, None], hold: HoldReason) -> None:
+    """Campaigns that queue, and why they must; those that have reasons of their own leave the queue."""
+    for campaign_id in campaigns:
+        campaign = turn.tables.campaigns[campaign_id]
+        own = offer(turn, campaign)
+        if isinstance(own, Offer):
+            limit = turn.tables.limits(relay.name).connections
+            set_hold(turn, campaign, holds.connections(campaign, relay, limit) if hold is _ALL_TAKEN else hold)
+        else:
+            _wait(turn, relay, campaign, own)
+
+
+def _wait(turn: Turn, relay: RelayRow, campaign: CampaignRow, hold: HoldReason | None) -> None:
+    _leave(campaign, relay)
+    set_hold(turn, campaign, hold)
+    if hold is not None and hold.until is not None:
+        turn.tables.wake_campaign(campaign, hold.until)
+
+
+def _who_asks(turn: Turn, relay: RelayRow, connections: int) -> list[tuple[CampaignRow, int]]:
+    """Who can release now, oldest first, and in how many batches; as many as there are connections."""
+    asking: list[tuple[CampaignRow, int]] = []
+    batches, at = 0, 0
+    while at < len(relay.queue) and batches < connections:
+        campaign = turn.tables.campaigns[relay.queue[at][1]]
+        found = offer(turn, campaign)
+        if isinstance(found, Offer):
+            n = _batches(campaign, found)
+            asking.append((campaign, n))
+            batches += n
+            at += 1
+        else:
+            _wait(turn, relay, campaign, found)
+    return asking
+
+
+def _batches(campaign: CampaignRow, found: Offer) -> int:
+    """How many batches the offer reaches into."""
+    assert campaign.strategy is not None  # noqa: S101
+    most = campaign.strategy.concurrent_batches - len(campaign.permits)
+    left, n = found.amount, 0
+    for number in reversed(campaign.waiting):
+        if left <= 0 or n >= most:
+            break
+        left -= rs.total(campaign.batches[-number].open)
+        n += 1
+    return n
+
+
+def _give(turn: Turn, relay: RelayRow, room: Room, asking: list[tuple[CampaignRow, int]]) -> None:
+    portions = sum(n for _, n in asking)
+    for campaign, _ in asking:
+        while True:
+            found = offer(turn, campaign)
+            if not isinstance(found, Offer):
+                _wait(turn, relay, campaign, found)
+                break
+            if room.connections <= 0:
+                _hold_all(turn, relay, {campaign.campaign_id: None}, _taken(turn, relay))
+                break
+            share = -(-room.connections // max(1, portions))
+            refused = _portion(turn, relay, room, campaign, found, share)
+            portions -= 1
+            if refused is not None:
+                set_hold(turn, campaign, refused)
+                break
+
+
+def _portion(
+    turn: Turn, relay: RelayRow, room: Room, campaign: CampaignRow, found: Offer, share: int
+) -> HoldReason | None:
+    """One permit for the campaign's next batch; or why it must wait."""
+    settings, limits = turn.tables.settings, turn.tables.limits(relay.name)
+    batch = campaign.batches[-campaign.waiting[-1]]
+    n = min(found.amount, rs.total(batch.open), settings.max_permit)
+    pace = _pace(turn, relay, campaign)
+    if isinstance(pace, HoldReason):
+        _leave(campaign, relay)
+        return pace
+    connections = min(share, room.connections, n, pace[0])
+    rate = pace[1]
+    if room.probe:
+        n = connections = 1
+    elif room.rate is not None:
+        due = room.rate * connections / limits.connections
+        if room.rate_free < due * NEARLY:
+            return _rate_taken(turn, relay, room.rate)
+        due = min(due, room.rate_free)
+        rate = due if rate is None else min(rate, due)
+    if rate is not None:
+        n = min(n, max(1, int(rate * settings.permit_seconds)))
+        connections = min(connections, n)
+    permit = issue(turn, campaign, batch, found, n, connections, rate, probe=room.probe)
+    room.connections -= connections
+    room.rate_free -= rate or 0.0
+    if room.probe and relay.down is not None:
+        relay.down.probe = permit.id
+        room.connections = 0
+    settle(turn, campaign, batch)
+    return None
+
+
+def _pace(turn: Turn, relay: RelayRow, campaign: CampaignRow) -> tuple[int, float | None] | HoldReason:
+    """Connections and rate that the campaign's own pace leaves; or why it must wait for its own permits."""
+    assert campaign.plan is not None  # noqa: S101
+    pace = campaign.plan.pace
+    connections = turn.tables.limits(relay.name).connections
+    if pace.connections is not None:
+        used = sum(b.permit.connections for b in campaign.permits.values() if b.permit is not None)
+        connections = pace.connections - used
+        if connections <= 0:
+            return holds.pace_connections(used, pace.connections)
+    if pace.rate is None:
+        return connections, None
+    free = pace.rate - rates.in_use(campaign, turn.real)
+    if free < pace.rate / 10:
+        free_at = rates.next_release(campaign, turn.real)
+        if free_at is not None:
+            turn.tables.wake_real(free_at, "campaign", campaign.campaign_id)
+        return holds.rate("the campaign's pace", pace.rate, pace.rate)
+    return connections, free

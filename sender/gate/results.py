@@ -1,0 +1,175 @@
+"""What a batch's owner reports: totals of the batch, and what became of its permit."""
+
+from __future__ import annotations
+
+from schemas.chunk import ChunkResult
+from sender.gate import quota
+from sender.gate import ranges as rs
+from sender.gate import rate as rates
+from sender.gate.decision import Dead, Turn
+from sender.gate.permits import chunk_of
+from sender.gate.rows import BatchRow, CampaignRow, Down, Permit, RelayRow
+from sender.gate.show import MAX_ERRORS, count_accepted, settle
+from sender.gate.states import ENDED
+from sender.gate.tables import doubtful_ranges
+
+MAX_BACKOFF = 60.0
+"""Real seconds between two tries of a relay that is down."""
+
+
+def apply_result(turn: Turn, result: ChunkResult) -> None:
+    """Takes a report that is newer than the last one of its batch; any other changes nothing."""
+    campaign = turn.tables.campaigns.get(result.campaign_id)
+    batch = campaign.batches.get(result.batch_number) if campaign else None
+    if campaign is None or batch is None:
+        turn.dead(f"a result for batch {result.campaign_id}/{result.batch_number}, which this gate has never planned")
+        return
+    if result.version <= batch.version:
+        return
+    batch.version = result.version
+    _take_totals(turn, campaign, batch, result)
+    permit = batch.permit
+    if permit is not None and permit.id == result.permit_id:
+        _take_permit(turn, campaign, batch, permit, result)
+    _end_batch(turn, campaign, batch)
+    settle(turn, campaign, batch)
+    turn.changed(batch)
+    turn.changed(campaign)
+
+
+def _take_totals(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkResult) -> None:
+    if result.accepted > batch.accepted:
+        count_accepted(turn, campaign, result.accepted - batch.accepted)
+    batch.accepted, batch.suppressed = result.accepted, result.suppressed
+    batch.failed = rs.within(result.failed, batch.size) if result.failed else []
+    batch.in_doubt = rs.within(result.in_doubt, batch.size) if result.in_doubt else []
+    for error in result.errors:
+        if error not in campaign.last_errors:
+            campaign.last_errors = [*campaign.last_errors, error][-MAX_ERRORS:]
+
+
+def _take_permit(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, result: ChunkResult) -> None:
+    relay = turn.tables.relay(campaign.relay)
+    permit.heard_real = turn.real
+    permit.begun = max(permit.begun, min(result.begun, permit.n))
+    if result.throttled > permit.throttled:
+        permit.throttled = result.throttled
+        if rates.throttle(relay, turn.tables.limits(relay.name).rate, permit, permit.begun, turn.real):
+            turn.changed(relay)
+    if relay.down is not None and relay.down.probe == permit.id and permit.begun and result.stopped != "relay_down":
+        _relay_works(turn, relay)
+    if result.final:
+        _close(turn, campaign, batch, permit, result)
+
+
+def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, result: ChunkResult) -> None:
+    """The permit is over: its quota, connections and rate are free again, what was not begun waits again."""
+    tables, relay = turn.tables, turn.tables.relay(campaign.relay)
+    domain = tables.domain_of(campaign)
+    quota.charge_domain(domain, permit, result, tables.settings.assume)
+    quota.charge_relay(relay, permit, result.begun)
+    for paced in (relay, campaign):
+        tail = rates.keep_tail(paced, permit, permit.begun, turn.real)
+        if tail is not None:
+            tables.wake_real(tail, "relay", relay.name)
+    tables.drop_permit(campaign, permit.id)
+    _put_back(turn, campaign, batch, permit, result)
+    batch.permit = None
+    if result.stopped == "relay_down":
+        _relay_fails(turn, relay, permit, result.detail or "no reason given")
+    elif relay.down is not None and relay.down.probe == permit.id:  # it was ended otherwise: nothing is known
+        relay.down.probe, relay.down.next_real = None, turn.real + 1.0
+    if result.begun < permit.n:
+        _wake_short(turn, domain.short, relay)
+        _wake_short(turn, relay.short, relay)
+    for row in (relay, domain):
+        turn.changed(row)
+    turn.freed(relay)
+    turn.fresh(campaign)
+
+
+def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, result: ChunkResult) -> None:
+    unsent = rs.common(result.unsent, permit.ranges) if result.unsent else []
+    if campaign.state in ENDED:
+        batch.cancelled = rs.union(batch.cancelled, unsent)
+        return
+    if result.stopped == "error":
+        batch.failures += 1
+        batch.error = result.detail or "the chunk failed without a reason"
+        if batch.failures >= turn.tables.settings.max_failures:
+            _drop(turn, campaign, batch, permit, unsent)
+            return
+        batch.retry_real = turn.real + 2.0 ** (batch.failures - 1)
+        turn.tables.wake_real(batch.retry_real, "retry", f"{batch.campaign_id}/{batch.number}")
+    else:
+        batch.failures = 0
+    batch.open = rs.union(batch.open, unsent) if unsent else batch.open
+    if campaign.release_day == turn.tables.domain_of(campaign).day:
+        campaign.release_left += rs.total(unsent)
+    if campaign.plan is not None and campaign.plan.in_doubt == "resend" and batch.in_doubt:
+        release_again(batch, doubtful_ranges(batch))
+
+
+def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, unsent: rs.Ranges) -> None:
+    """The chunk has failed too often: its recipients are failed, the rest of the batch goes on."""
+    chunk = chunk_of(turn, campaign, batch, permit)
+    error = (
+        f"chunk {permit.id} of batch {batch.campaign_id}/{batch.number} failed {batch.failures} times: {batch.error}"
+    )
+    turn.out.dead.append(Dead(error, chunk, batch.failures))
+    batch.dropped = rs.union(batch.dropped, unsent)
+    batch.error, batch.failures = f"{error}; its recipients are failed (`rampa campaign retry` tries them again)", 0
+
+
+def release_again(batch: BatchRow, again: rs.Ranges) -> None:
+    """These indices are open again, in a round of their own."""
+    if again:
+        batch.open = rs.union(batch.open, again)
+        batch.dropped = rs.minus(batch.dropped, again)
+        batch.round += 1
+        batch.completed_at = None
+
+
+def _end_batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
+    """A batch of which nothing waits and nothing is sent has ended: its row shrinks to what is still needed."""
+    if batch.open or batch.permit is not None:
+        return
+    batch.completed_at = batch.completed_at or turn.now
+    if campaign.state in {"cancelled", "failed"} or not (batch.failed or batch.in_doubt or batch.dropped):
+        batch.pointers, batch.checksum = (), ""
+
+
+def _wake_short(turn: Turn, short: set[str], relay: RelayRow) -> None:
+    for campaign_id in sorted(short):
+        turn.fresh(turn.tables.campaigns[campaign_id])
+    short.clear()
+    turn.freed(relay)
+
+
+def _relay_fails(turn: Turn, relay: RelayRow, permit: Permit, error: str) -> None:
+    """Nobody can be mailed by the relay: it is tried again after 1, 2, 4 ... 60 s of real time."""
+    down = relay.down
+    if down is None:
+        relay.down = Down(since=turn.now, error=error, attempts=1, next_real=turn.real + 1.0)
+    elif down.probe == permit.id:
+        down.attempts += 1
+        down.error, down.probe = error, None
+        down.next_real = turn.real + min(MAX_BACKOFF, 2.0 ** min(10, down.attempts - 1))
+    else:
+        down.error = error
+        return
+    turn.tables.wake_real(relay.down.next_real if relay.down else turn.real, "relay", relay.name)
+    _tell_all(turn, relay)
+
+
+def _relay_works(turn: Turn, relay: RelayRow) -> None:
+    relay.down = None
+    turn.changed(relay)
+    turn.freed(relay)
+    _tell_all(turn, relay)
+
+
+def _tell_all(turn: Turn, relay: RelayRow) -> None:
+    """Every campaign that queues for the relay is looked at, so that its hold says how the relay is."""
+    for _, campaign_id in relay.queue:
+        turn.fresh(turn.tables.campaigns[campaign_id])

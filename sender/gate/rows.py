@@ -1,0 +1,298 @@
+"""The gate's tables: one row a relay, domain, campaign and batch.
+
+Rows live in memory as plain slotted objects and on `gate.state` as JSON that leaves out what has its default.
+Fields marked `derived()` are not written: they follow from the others and are made again when rows are read
+(`tables.py`). Instants are of the installation's clock; fields named `*_real` are Unix seconds of real time.
+"""
+
+# ruff: noqa: RUF009 - `derived` is `dataclasses.field` with a mark
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import UTC, date, datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from schemas.base import rfc3339
+from schemas.batch import BatchState, GateCampaign, HoldReason
+from schemas.campaign import CampaignState
+from schemas.chunk import SendError
+from schemas.strategy import Strategy
+from sender.gate.ranges import Ranges
+
+BatchKey = tuple[str, int]
+"""(campaign id, batch number)."""
+Figures = tuple[int, int, int, int, int, int, int]
+"""(waiting, in flight, accepted, failed, in doubt, suppressed, cancelled)."""
+
+
+def derived(default: Any = MISSING, factory: Callable[[], Any] | None = None) -> Any:
+    """A field that follows from the others and is not written."""
+    if factory is not None:
+        return field(default_factory=factory, metadata={"derived": True}, compare=False, repr=False)
+    return field(default=default, metadata={"derived": True}, compare=False, repr=False)
+
+
+@dataclass(slots=True)
+class Permit:
+    """A chunk that was given out and has no final result. Days: of issue, at the domain and in UTC."""
+
+    id: str
+    round: int
+    ranges: Ranges
+    connections: int
+    rate: float | None
+    until: datetime
+    issued_at: datetime
+    issued_real: float
+    day: date
+    utc_day: date
+    asked_real: float
+    heard_real: float | None = None
+    begun: int = 0
+    throttled: int = 0
+    probe: bool = False
+    n: int = derived(0)
+
+    def silent(self, real: float, after: float) -> bool:
+        """Nobody has answered it for `after` seconds."""
+        return self.heard_real is None and real - self.issued_real >= after
+
+
+@dataclass(slots=True)
+class BatchRow:
+    """A batch. `open`: to be released; `failed` and `in_doubt`: as its owner reports them; `dropped`: failed
+    because their chunk is a dead letter. An index that is open again is still in the owner's ranges. After an
+    error the batch rests until `retry_real`."""
+
+    campaign_id: str
+    number: int
+    size: int
+    scheduled_for: datetime
+    sending_day: int = 1
+    pointers: tuple[tuple[int, int, int, int], ...] = ()
+    checksum: str = ""
+    open: Ranges = field(default_factory=list)
+    round: int = 0
+    permit: Permit | None = None
+    version: int = 0
+    accepted: int = 0
+    suppressed: int = 0
+    failed: Ranges = field(default_factory=list)
+    in_doubt: Ranges = field(default_factory=list)
+    dropped: Ranges = field(default_factory=list)
+    cancelled: Ranges = field(default_factory=list)
+    failures: int = 0
+    retry_real: float | None = None
+    told_to_pause: bool = False
+    released_at: datetime | None = None
+    completed_at: datetime | None = None
+    error: str | None = None
+    figures: Figures = derived((0, 0, 0, 0, 0, 0, 0))
+    state: BatchState = derived("pending")
+    shown_state: BatchState | None = derived(None)
+    shown_real: float = derived(0.0)
+    show_due: bool = derived(False)
+
+    @property
+    def key(self) -> BatchKey:
+        return self.campaign_id, self.number
+
+
+@dataclass(slots=True)
+class CampaignRow:
+    """A campaign. `batches_planned` is None until the plan is complete. A *release* is what goes out at one
+    interval: up to a step's batch size, in one or several permits; `release_left` is still to be permitted."""
+
+    campaign_id: str
+    relay: str
+    content_hash: str = ""
+    state: CampaignState = "planning"
+    plan: GateCampaign | None = None
+    batches_planned: int | None = None
+    strategy: Strategy | None = None
+    pause_reason: str | None = None
+    problem: str | None = None
+    orders: dict[str, int] = field(default_factory=dict)
+    pending: list[dict[str, Any]] = field(default_factory=list)
+    releases: int = 0
+    released_at: datetime | None = None
+    release_day: date | None = None
+    releases_today: int = 0
+    release_left: int = 0
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    minutes: list[tuple[int, int]] = field(default_factory=list)
+    last_errors: list[SendError] = field(default_factory=list)
+    tails: list[tuple[float, float]] = field(default_factory=list)
+    batches: dict[int, BatchRow] = derived(factory=dict)
+    waiting: list[int] = derived(factory=list)  # negative batch numbers, ascending: the last one is the next
+    permits: dict[str, BatchRow] = derived(factory=dict)
+    totals: list[int] = derived(factory=lambda: [0] * 7)
+    states: dict[BatchState, int] = derived(factory=dict)
+    hold: HoldReason | None = derived(None)
+    held: int | None = derived(None)
+    wake: datetime | None = derived(None)
+    queued: bool = derived(False)
+    shown_state: CampaignState | None = derived(None)
+    shown_real: float = derived(0.0)
+    show_due: bool = derived(False)
+    window: tuple[datetime, datetime, datetime | None] | None = derived(None)
+    plan_row: dict[str, Any] | None = derived(None)
+
+    @property
+    def age(self) -> tuple[datetime, str]:
+        """Older campaigns first, then by id."""
+        return (self.plan.created_at if self.plan else datetime.max.replace(tzinfo=UTC)), self.campaign_id
+
+
+@dataclass(slots=True)
+class DomainRow:
+    """A sending domain. `days`: messages begun by local day, of today and later. `unsettled`: a past day of
+    which it is not known yet whether mail went out on it. `as_of`: of the newest word about its reputation."""
+
+    name: str
+    relay: str
+    day: date | None = None
+    days: dict[date, int] = field(default_factory=dict)
+    sending_day: int = 1
+    unsettled: date | None = None
+    warm: bool = False
+    as_of: datetime | None = None
+    paused: bool = False
+    pause_reason: str | None = None
+    orders: dict[str, int] = field(default_factory=dict)
+    reserved: int = derived(0)
+    campaigns: set[str] = derived(factory=set)
+    short: set[str] = derived(factory=set)
+    midnight: datetime | None = derived(None)
+
+
+@dataclass(slots=True)
+class Down:
+    """A relay that refuses us as a whole. `probe`: the permit that finds out whether it still does."""
+
+    since: datetime
+    error: str
+    attempts: int
+    next_real: float
+    probe: str | None = None
+
+
+@dataclass(slots=True)
+class RelayRow:
+    """An account. `rate_now`: below its limit after throttling (None: not lowered), as it was at `rate_real`;
+    `ceiling`: where it ends being lowered. `tails`: rate that permits which ended early still hold until then."""
+
+    name: str
+    permits_issued: int = 0
+    controls_issued: int = 0
+    day: date | None = None
+    days: dict[date, int] = field(default_factory=dict)
+    rate_now: float | None = None
+    rate_real: float = 0.0
+    ceiling: float | None = None
+    throttled_real: float = 0.0
+    tails: list[tuple[float, float]] = field(default_factory=list)
+    down: Down | None = None
+    permits: dict[str, BatchRow] = derived(factory=dict)
+    reserved: int = derived(0)
+    queue: list[tuple[datetime, str]] = derived(factory=list)
+    short: set[str] = derived(factory=set)
+    freed: bool = derived(False)
+
+
+Row = RelayRow | DomainRow | CampaignRow | BatchRow
+Table = Literal["relay", "domain", "campaign", "batch"]
+
+_DATE_KEYED = frozenset({"days"})
+
+
+def to_json(row: Row | Permit | Down) -> dict[str, Any]:
+    """What is written of a row: plain JSON values, defaults and derived fields left out."""
+    out: dict[str, Any] = {}
+    for name, default, factory in _written(type(row)):
+        value = getattr(row, name)
+        if value is None or value == (default if factory is None else factory()):
+            continue
+        if name == "plan":
+            row.plan_row = row.plan_row or value.model_dump(mode="json")  # type: ignore[union-attr]
+            value = row.plan_row  # type: ignore[union-attr]
+        out[name] = _plain(value)
+    return out
+
+
+def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line a type
+    if isinstance(value, str | int | float):
+        return value
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Permit | Down):
+        return to_json(value)
+    if isinstance(value, dict):
+        return {(k.isoformat() if isinstance(k, date) else k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+_FIELDS: dict[type, list[tuple[str, Any, Any]]] = {}
+
+
+def _written(kind: type) -> list[tuple[str, Any, Any]]:
+    known = _FIELDS.get(kind)
+    if known is None:
+        known = _FIELDS[kind] = [
+            (f.name, f.default, None if f.default_factory is MISSING else f.default_factory)
+            for f in fields(kind)
+            if not f.metadata.get("derived")
+        ]
+    return known
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _pairs(value: list[list[Any]]) -> list[tuple[Any, Any]]:
+    return [(a, b) for a, b in value]
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(
+        ("until", "issued_at", "scheduled_for", "released_at", "completed_at", "started_at", "as_of", "since"), _instant
+    ),
+    **dict.fromkeys(("day", "utc_day", "release_day", "unsettled"), date.fromisoformat),
+    **dict.fromkeys(("ranges", "open", "failed", "in_doubt", "dropped", "cancelled", "minutes", "tails"), _pairs),
+    "days": lambda v: {date.fromisoformat(k): n for k, n in v.items()},
+    "pointers": lambda v: tuple(tuple(p) for p in v),
+    "permit": lambda v: from_json(Permit, v),
+    "down": lambda v: from_json(Down, v),
+    "plan": GateCampaign.model_validate,
+    "strategy": Strategy.model_validate,
+    "last_errors": lambda v: [SendError.model_validate(e) for e in v],
+}
+
+
+_R = TypeVar("_R", RelayRow, DomainRow, CampaignRow, BatchRow, Permit, Down)
+
+
+def from_json(kind: type[_R], row: Mapping[str, Any]) -> _R:
+    """The row that was written by `to_json`; fields of other releases are left out."""
+    names = {name for name, _, _ in _written(kind)}
+    return kind(**{k: _READ[k](v) if k in _READ else v for k, v in row.items() if k in names})
+
+
+def row_name(row: Row) -> tuple[Table, str]:
+    """Table and name of a row: its key on `gate.state` is `table:name`."""
+    if isinstance(row, BatchRow):
+        return "batch", f"{row.campaign_id}/{row.number}"
+    if isinstance(row, CampaignRow):
+        return "campaign", row.campaign_id
+    return ("domain" if isinstance(row, DomainRow) else "relay"), row.name

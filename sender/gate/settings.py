@@ -1,0 +1,65 @@
+"""What the gate needs of the settings, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from streams.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Limits of one account: messages a second (None: no limit), connections, messages a UTC day."""
+
+    connections: int = 10
+    rate: float | None = None
+    daily_quota: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPlace:
+    """Where a sending domain belongs: its relay, the zone of its midnight, whether its warm-up is over."""
+
+    relay: str
+    timezone: str = "UTC"
+    warm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Real times in seconds.
+
+    assume:         what to take a finished sending day for while no feedback says better.
+    repeat_after:   a permit without a result is repeated after this long.
+    silent_after:   a permit without any answer for this long means that nobody is sending.
+    show_every:     least time between two progress records of a campaign, or two records of a batch.
+    permit_seconds: a permit lasts about this long at its rate.
+    max_permit:     messages in one permit at most.
+    max_failures:   a chunk that failed so often in a row is a dead letter.
+    """
+
+    relays: dict[str, RelayLimits] = field(default_factory=dict)
+    domains: dict[str, DomainPlace] = field(default_factory=dict)
+    assume: Literal["healthy", "none"] = "none"
+    repeat_after: float = 10.0
+    silent_after: float = 15.0
+    show_every: float = 0.5
+    permit_seconds: float = 30.0
+    max_permit: int = 1000
+    max_failures: int = 3
+
+
+def gate_settings(settings: Settings) -> GateSettings:
+    """The gate's part of all settings."""
+    return GateSettings(
+        relays={n: RelayLimits(r.connections, r.rate, r.daily_quota) for n, r in settings.relays.items()},
+        domains={n: DomainPlace(d.relay, d.timezone, d.warm) for n, d in settings.domains.items()},
+        assume=settings.warmup.assume,
+    )
+
+
+def margin(speed: float) -> timedelta:
+    """How long before midnight or a window's end a permit runs out: room for what is on the wire by then."""
+    return timedelta(seconds=min(3600.0, 60.0 + 0.25 * speed))

@@ -1,0 +1,207 @@
+"""What anyone may see: `Batch` and `CampaignProgress` records, at changes of state at once, else now and then."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from schemas.batch import Batch, HoldReason
+from schemas.progress import BatchCounts, CampaignProgress, Problem
+from sender.gate import eta, holds, quota
+from sender.gate.decision import Turn
+from sender.gate.rows import BatchRow, CampaignRow
+from sender.gate.states import ENDED
+from sender.gate.tables import restate
+
+MINUTES = 5
+"""Of the installation's clock: over which `per_minute` is taken."""
+MAX_ERRORS = 10
+
+
+def settle(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
+    """Something of the batch has changed: sums, states, and what is to be shown follow."""
+    turn.tables.settle(campaign, batch)
+    turn.batches[batch.key] = batch
+    turn.campaigns[campaign.campaign_id] = campaign
+
+
+def set_hold(turn: Turn, campaign: CampaignRow, hold: HoldReason | None) -> None:
+    """Why the campaign waits; its next batch is held for that reason, the others are pending."""
+    head = -campaign.waiting[-1] if hold is not None and campaign.waiting else None
+    if hold == campaign.hold and head == campaign.held:
+        return
+    turned = {campaign.held, head}
+    campaign.hold, campaign.held = hold, head
+    for number in turned:
+        batch = campaign.batches.get(number) if number is not None else None
+        if batch is not None:
+            restate(campaign, batch)
+            turn.batches[batch.key] = batch
+    turn.campaigns[campaign.campaign_id] = campaign
+
+
+def show_all(turn: Turn) -> None:
+    """At the end of a turn: records of what has changed, or a reminder to write them soon."""
+    every = turn.tables.settings.show_every
+    for batch in turn.batches.values():
+        if batch.state != batch.shown_state or turn.real - batch.shown_real >= every:
+            show_batch(turn, turn.tables.campaigns[batch.campaign_id], batch)
+        elif not batch.show_due:
+            batch.show_due = True
+            turn.tables.wake_real(batch.shown_real + every, "batch", f"{batch.campaign_id}/{batch.number}")
+    for campaign in turn.campaigns.values():
+        if campaign.state == "planning":
+            continue
+        if campaign.state != campaign.shown_state or turn.real - campaign.shown_real >= every:
+            show_campaign(turn, campaign)
+        elif not campaign.show_due:
+            campaign.show_due = True
+            turn.tables.wake_real(campaign.shown_real + every, "show", campaign.campaign_id)
+
+
+def show_batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
+    """The batch's record, now."""
+    batch.shown_state, batch.shown_real, batch.show_due = batch.state, turn.real, False
+    waiting, in_flight, accepted, failed, in_doubt, suppressed, cancelled = batch.figures
+    turn.out.batches.append(
+        Batch.model_construct(
+            campaign_id=batch.campaign_id,
+            batch_number=batch.number,
+            size=batch.size,
+            state=batch.state,
+            hold=campaign.hold if batch.state == "held" else None,
+            scheduled_for=batch.scheduled_for,
+            sending_day=batch.sending_day,
+            released_at=batch.released_at,
+            completed_at=batch.completed_at,
+            waiting=waiting,
+            in_flight=in_flight,
+            accepted=accepted,
+            failed=failed,
+            in_doubt=in_doubt,
+            suppressed=suppressed,
+            cancelled=cancelled,
+            round=batch.round,
+            error=batch.error,
+            updated_at=turn.now,
+        )
+    )
+
+
+def show_campaign(turn: Turn, campaign: CampaignRow) -> None:
+    """The campaign's progress, now."""
+    campaign.shown_state, campaign.shown_real, campaign.show_due = campaign.state, turn.real, False
+    turn.out.progress.append(progress_of(turn, campaign))
+
+
+def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
+    """Figures of the campaign as they stand."""
+    plan = campaign.plan
+    waiting, in_flight, accepted, failed, in_doubt, suppressed, cancelled = campaign.totals
+    recipients = plan.recipients if plan else sum(campaign.totals)
+    if campaign.state == "failed" and plan:  # its plan and its batches disagree
+        recipients = plan.invalid + plan.duplicate + sum(campaign.totals)
+    done = recipients - waiting - in_flight
+    return CampaignProgress.model_construct(
+        campaign_id=campaign.campaign_id,
+        name=plan.name if plan else "",
+        state=campaign.state,
+        problems=(Problem(field="plan", problem=campaign.problem),) if campaign.problem else (),
+        warnings=(),
+        sending_domain=plan.sending_domain if plan else "",
+        relay=campaign.relay,
+        strategy=campaign.strategy.name if campaign.strategy else "",
+        recipients=recipients,
+        invalid=plan.invalid if plan else 0,
+        duplicate=plan.duplicate if plan else 0,
+        suppressed=suppressed,
+        waiting=waiting,
+        in_flight=in_flight,
+        accepted=accepted,
+        failed=failed,
+        in_doubt=in_doubt,
+        cancelled=cancelled,
+        batches=_counts(campaign),
+        percent=round(100 * done / recipients, 2) if recipients else 100.0,
+        per_minute=_per_minute(turn, campaign),
+        eta=_eta(turn, campaign),
+        started_at=campaign.started_at,
+        completed_at=campaign.completed_at,
+        holds=tuple(_holds(turn, campaign)),
+        last_errors=tuple(campaign.last_errors),
+        updated_at=turn.now,
+    )
+
+
+def _counts(campaign: CampaignRow) -> BatchCounts:
+    states = campaign.states
+    return BatchCounts.model_construct(
+        total=len(campaign.batches),
+        pending=states.get("pending", 0),
+        held=states.get("held", 0),
+        queued=states.get("queued", 0),
+        processing=states.get("processing", 0),
+        completed=states.get("completed", 0),
+        cancelled=states.get("cancelled", 0),
+    )
+
+
+def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
+    found: list[HoldReason] = []
+    if campaign.state in ENDED:
+        return [holds.in_doubt(campaign.totals[4])] if campaign.totals[4] and campaign.state == "completed" else []
+    if campaign.state == "paused":
+        found.append(holds.paused(campaign))
+    elif campaign.hold is not None:
+        found.append(campaign.hold)
+    relay, after = turn.tables.relay(campaign.relay), turn.tables.settings.silent_after
+    if relay.down is not None and not any(h.reason == "relay_down" for h in found):
+        wait = max(0.0, relay.down.next_real - turn.real) * turn.tables.speed
+        found.append(holds.relay_down(relay, turn.real, turn.now, turn.now + timedelta(seconds=wait)))
+    silent = [b.permit for b in campaign.permits.values() if b.permit and b.permit.silent(turn.real, after)]
+    if silent:
+        found.append(holds.no_sender(len(silent), turn.real - min(p.issued_real for p in silent)))
+    return found
+
+
+def count_accepted(turn: Turn, campaign: CampaignRow, more: int) -> None:
+    """So many more were accepted, in this minute."""
+    minute = int(turn.now.timestamp() // 60)
+    minutes = campaign.minutes
+    if minutes and minutes[-1][0] == minute:
+        minutes[-1] = (minute, minutes[-1][1] + more)
+    else:
+        campaign.minutes = [*(m for m in minutes if m[0] > minute - MINUTES), (minute, more)]
+
+
+def _per_minute(turn: Turn, campaign: CampaignRow) -> float:
+    if campaign.started_at is None or campaign.state in ENDED:
+        return 0.0
+    now = turn.now.timestamp() / 60
+    n = sum(count for minute, count in campaign.minutes if minute > now - MINUTES - 1)
+    return round(n / min(MINUTES, max(1.0, now - campaign.started_at.timestamp() / 60)), 2)
+
+
+def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
+    plan, strategy = campaign.plan, campaign.strategy
+    remaining = campaign.totals[0] + campaign.totals[1]
+    if plan is None or strategy is None or campaign.state not in {"scheduled", "running"} or not remaining:
+        return None
+    tables = turn.tables
+    domain, place, limits = tables.domain_of(campaign), tables.place(plan.sending_domain), tables.limits(campaign.relay)
+    warm = place.warm or domain.warm
+    limit, _ = quota.domain_limit(strategy, domain.sending_day, warm=warm)
+    rate = min((r for r in (limits.rate, plan.pace.rate) if r is not None), default=None)
+    wait = timedelta(minutes=strategy.wait_minutes(campaign.releases))
+    return eta.estimate(
+        turn.now, strategy, plan.schedule,
+        eta.Standing(
+            remaining=remaining,
+            sending_day=domain.sending_day,
+            warm=warm,
+            advancing=tables.settings.assume == "healthy" and domain.as_of is None,
+            left_today=None if limit is None else max(0, limit - quota.used(domain)) + campaign.totals[1],
+            next_release=max(plan.schedule.start_at, (campaign.released_at or plan.schedule.start_at) + wait)
+            if campaign.release_left == 0 else turn.now,
+            rate=None if rate is None else rate / tables.speed,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,242 @@
+"""The tables of one partition in memory, and what follows from them: indexes, sums, wake-up times.
+
+Everything here can be made again from the rows alone (`restore`), which is what a new owner does.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from schemas.batch import BatchState
+from schemas.identity import split_batch_id
+from sender.gate import ranges as rs
+from sender.gate.rows import BatchRow, CampaignRow, DomainRow, Figures, RelayRow, Row, Table, from_json
+from sender.gate.settings import DomainPlace, GateSettings, RelayLimits, margin
+from sender.gate.states import ENDED
+
+WakeKind = Literal["permit", "silent", "campaign", "relay", "show", "batch", "retry"]
+NOWHERE = DomainPlace(relay="")
+NO_RELAY = RelayLimits(connections=0)
+
+
+class Tables:
+    """Rows by name, and two heaps of wake-up times: of the installation's clock and of real time."""
+
+    def __init__(self, settings: GateSettings, speed: float) -> None:
+        self.settings = settings
+        self.speed = speed
+        self.margin = margin(speed)
+        self.relays: dict[str, RelayRow] = {}
+        self.domains: dict[str, DomainRow] = {}
+        self.campaigns: dict[str, CampaignRow] = {}
+        self.fresh: dict[str, dict[str, None]] = {}
+        self.wakes: list[tuple[datetime, str]] = []
+        self.real_wakes: list[tuple[float, WakeKind, str]] = []
+        self.now = datetime.min.replace(tzinfo=UTC)
+
+    # --- rows
+
+    def relay(self, name: str) -> RelayRow:
+        """The relay's row; a new one when it is not known yet."""
+        row = self.relays.get(name)
+        if row is None:
+            row = self.relays[name] = RelayRow(name)
+        return row
+
+    def domain(self, relay: str, name: str) -> DomainRow:
+        """The domain's row; a new one when it is not known yet."""
+        row = self.domains.get(name)
+        if row is None:
+            row = self.domains[name] = DomainRow(name, relay)
+        return row
+
+    def domain_of(self, campaign: CampaignRow) -> DomainRow:
+        assert campaign.plan is not None  # noqa: S101 - only asked of campaigns whose plan is complete
+        return self.domain(campaign.relay, campaign.plan.sending_domain)
+
+    def limits(self, relay: str) -> RelayLimits:
+        """What the settings say of a relay; no connections when they do not know it."""
+        return self.settings.relays.get(relay, NO_RELAY)
+
+    def place(self, domain: str) -> DomainPlace:
+        """What the settings say of a domain."""
+        return self.settings.domains.get(domain, NOWHERE)
+
+    # --- wake-up times
+
+    def wake_campaign(self, campaign: CampaignRow, at: datetime) -> None:
+        """Look at the campaign again at `at`."""
+        if campaign.wake != at:
+            campaign.wake = at
+            heapq.heappush(self.wakes, (at, campaign.campaign_id))
+
+    def wake_real(self, at: float, kind: WakeKind, name: str) -> None:
+        heapq.heappush(self.real_wakes, (at, kind, name))
+
+    def next_wake(self, now: datetime, real: float) -> float | None:
+        """The earliest of all, in real time."""
+        times = [self.real_wakes[0][0]] if self.real_wakes else []
+        if self.wakes:
+            times.append(real + max(0.0, (self.wakes[0][0] - now).total_seconds() / self.speed))
+        return min(times, default=None)
+
+    # --- batches
+
+    def add_batch(self, campaign: CampaignRow, batch: BatchRow) -> None:
+        """A batch that is new to the tables: it joins its campaign's sums."""
+        campaign.batches[batch.number] = batch
+        batch.state = "pending"
+        campaign.states["pending"] = campaign.states.get("pending", 0) + 1
+        self.settle(campaign, batch)
+
+    def settle(self, campaign: CampaignRow, batch: BatchRow) -> bool:
+        """Brings the campaign's sums, its waiting list and the batch's state up to date; whether the state changed."""
+        figures = figures_of(batch)
+        if figures != batch.figures:
+            totals = campaign.totals
+            for i, (new, old) in enumerate(zip(figures, batch.figures, strict=True)):
+                totals[i] += new - old
+            batch.figures = figures
+        self._enlist(campaign, batch)
+        return restate(campaign, batch)
+
+    def _enlist(self, campaign: CampaignRow, batch: BatchRow) -> None:
+        waiting, wanted = campaign.waiting, bool(batch.open) and batch.permit is None and batch.retry_real is None
+        at = bisect.bisect_left(waiting, -batch.number)
+        listed = at < len(waiting) and waiting[at] == -batch.number
+        if wanted and not listed:
+            waiting.insert(at, -batch.number)
+        elif listed and not wanted:
+            del waiting[at]
+
+    # --- reading rows back
+
+    def restore(self, rows: Iterable[tuple[Table, str, Mapping[str, Any]]]) -> None:
+        """Fills empty tables from rows that were written."""
+        batches: list[BatchRow] = []
+        for table, _, row in rows:
+            if table == "relay":
+                relay = from_json(RelayRow, row)
+                self.relays[relay.name] = relay
+            elif table == "domain":
+                domain = from_json(DomainRow, row)
+                self.domains[domain.name] = domain
+            elif table == "campaign":
+                campaign = from_json(CampaignRow, row)
+                self.campaigns[campaign.campaign_id] = campaign
+            else:
+                batches.append(from_json(BatchRow, row))
+        for batch in sorted(batches, key=lambda b: (b.campaign_id, b.number), reverse=True):
+            self._restore_batch(batch)
+        for campaign in self.campaigns.values():
+            if campaign.plan is not None and campaign.state not in ENDED:
+                self.domain_of(campaign).campaigns.add(campaign.campaign_id)
+            if campaign.state not in ENDED:
+                self.fresh.setdefault(campaign.relay, {})[campaign.campaign_id] = None
+        for relay in self.relays.values():
+            relay.freed = True
+
+    def _restore_batch(self, batch: BatchRow) -> None:
+        campaign = self.campaigns[batch.campaign_id]
+        self.add_batch(campaign, batch)
+        if batch.retry_real is not None:
+            self.wake_real(batch.retry_real, "retry", f"{batch.campaign_id}/{batch.number}")
+        if batch.permit is not None:
+            batch.permit.n = rs.total(batch.permit.ranges)
+            self.hold_permit(campaign, batch)
+            self.domain_of(campaign).reserved += batch.permit.n
+            self.relay(campaign.relay).reserved += batch.permit.n
+
+    def hold_permit(self, campaign: CampaignRow, batch: BatchRow) -> None:
+        """The batch's permit is open: it is known by its name, and will be asked for."""
+        permit = batch.permit
+        assert permit is not None  # noqa: S101
+        campaign.permits[permit.id] = self.relay(campaign.relay).permits[permit.id] = batch
+        self.wake_real(
+            max(permit.asked_real, permit.heard_real or 0.0) + self.settings.repeat_after, "permit", permit.id
+        )
+        if permit.heard_real is None:
+            self.wake_real(permit.issued_real + self.settings.silent_after, "silent", permit.id)
+
+    def drop_permit(self, campaign: CampaignRow, permit_id: str) -> None:
+        campaign.permits.pop(permit_id, None)
+        self.relay(campaign.relay).permits.pop(permit_id, None)
+
+    def batch_of(self, batch_id: str) -> tuple[CampaignRow, BatchRow] | None:
+        """Campaign and batch of `campaign/7`."""
+        campaign_id, number = split_batch_id(batch_id)
+        campaign = self.campaigns.get(campaign_id)
+        batch = campaign.batches.get(number) if campaign else None
+        return (campaign, batch) if campaign and batch else None
+
+    def all_rows(self) -> list[Row]:
+        """Every row there is."""
+        return [
+            *self.relays.values(), *self.domains.values(), *self.campaigns.values(),
+            *(b for c in self.campaigns.values() for b in c.batches.values()),
+        ]  # fmt: skip
+
+
+def failed_ranges(batch: BatchRow) -> rs.Ranges:
+    """The indices that have failed, those that are open again (or were cancelled then) not among them."""
+    return _standing(batch, rs.union(batch.failed, batch.dropped) if batch.dropped else batch.failed)
+
+
+def doubtful_ranges(batch: BatchRow) -> rs.Ranges:
+    """The indices in doubt, those that are open again not among them."""
+    return _standing(batch, batch.in_doubt)
+
+
+def _standing(batch: BatchRow, reported: rs.Ranges) -> rs.Ranges:
+    if not reported or batch.round == 0:
+        return reported
+    left = rs.minus(reported, (*batch.open, *batch.cancelled))
+    if batch.permit is not None and batch.permit.round > 0:
+        left = rs.minus(left, batch.permit.ranges)
+    return left
+
+
+def figures_of(batch: BatchRow) -> Figures:
+    """Where the batch's recipients are. The seven figures always add up to its size.
+
+    Waiting, cancelled and in flight give way to what the owner reports: an index that is open again may have
+    been settled by evidence meanwhile.
+    """
+    left = batch.size
+    accepted = min(left, batch.accepted)
+    left -= accepted
+    suppressed = min(left, batch.suppressed)
+    left -= suppressed
+    failed = min(left, rs.total(failed_ranges(batch)))
+    left -= failed
+    in_doubt = min(left, rs.total(doubtful_ranges(batch)))
+    left -= in_doubt
+    cancelled = min(left, rs.total(batch.cancelled))
+    left -= cancelled
+    waiting = min(left, rs.total(batch.open))
+    return waiting, left - waiting, accepted, failed, in_doubt, suppressed, cancelled
+
+
+def restate(campaign: CampaignRow, batch: BatchRow) -> bool:
+    """Brings the batch's state and the campaign's numbers of states up to date; whether it changed."""
+    state = _state(campaign, batch)
+    if state == batch.state:
+        return False
+    campaign.states[batch.state] -= 1
+    campaign.states[state] = campaign.states.get(state, 0) + 1
+    batch.state = state
+    return True
+
+
+def _state(campaign: CampaignRow, batch: BatchRow) -> BatchState:
+    if batch.permit is not None:
+        return "queued" if batch.permit.heard_real is None else "processing"
+    if batch.open:
+        return "held" if campaign.held == batch.number else "pending"
+    if batch.figures[1]:
+        return "processing"
+    return "cancelled" if batch.cancelled else "completed"

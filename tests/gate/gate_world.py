@@ -1,0 +1,393 @@
+"""A world for the gate's core: a clock, senders that obey permits, servers that write down what they receive.
+
+Everything is plain values. After every decision the world checks what must always hold, and that the rows which
+were written are the rows that the core has.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal
+
+from schemas.batch import BatchPlanned, GateCampaign, PlanComplete, Pointer
+from schemas.calendar import local_day
+from schemas.campaign import ResolvedPace, ResolvedSchedule
+from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
+from schemas.command import GateCommand, Origin
+from schemas.progress import CampaignProgress
+from schemas.strategy import Step, Strategy
+from sender.gate.core import GateCore
+from sender.gate.decision import Dead, Decision, GateInput
+from sender.gate.quota import domain_limit
+from sender.gate.rows import row_name, to_json
+from sender.gate.settings import DomainPlace, GateSettings, RelayLimits
+from sender.gate.states import ENDED
+
+MONDAY = datetime(2026, 2, 2, 14, 0, tzinfo=UTC)
+"""09:00 in Bogota."""
+OFFICE = (time(9), time(17))
+ZONE = "America/Bogota"
+
+
+def ramp_up() -> Strategy:
+    """The default numbers of `ramp_up`."""
+    return Strategy(
+        name="ramp_up", type="ramp_up", intervals_minutes=(0.0, 60.0),
+        steps=(
+            Step(day=1, daily_limit=50, batch_size=25), Step(day=2, daily_limit=100, batch_size=50),
+            Step(day=3, daily_limit=150, batch_size=75), Step(day=6, daily_limit=200, batch_size=100),
+        ),
+    )  # fmt: skip
+
+
+def batch_strategy(size: int = 500, most: int = 100, interval: float = 30, at_once: int = 5) -> Strategy:
+    """The default numbers of `batch`, unless told otherwise."""
+    return Strategy(
+        name="batch", type="batch", intervals_minutes=(0.0, interval), max_batches_per_day=most,
+        concurrent_batches=at_once, steps=(Step(day=1, daily_limit=None, batch_size=size),),
+    )  # fmt: skip
+
+
+def ramp_up_batches(recipients: int) -> list[int]:
+    """The batches that `ramp_up` plans: as many and as large as each sending day allows."""
+    sizes: list[int] = []
+    day = 1
+    while recipients > 0:
+        step = ramp_up().step(day)
+        left = step.daily_limit or 0
+        while left > 0 and recipients > 0:
+            sizes.append(min(step.batch_size, left, recipients))
+            left -= sizes[-1]
+            recipients -= sizes[-1]
+        day += 1
+    return sizes
+
+
+def gate_campaign(
+    campaign_id: str = "c", *, size: int, strategy: Strategy | None = None, created_at: datetime = MONDAY,
+    start_at: datetime | None = None, window: tuple[time, time] | None = None, weekends: bool = False,
+    timezone: str = ZONE, relay: str = "main", domain: str = "bore.example", rate: float | None = None,
+    connections: int | None = None, in_doubt: Literal["hold", "resend"] = "hold", content_hash: str = "hash",
+) -> GateCampaign:  # fmt: skip
+    """A campaign of `size` valid recipients."""
+    return GateCampaign(
+        campaign_id=campaign_id, name=campaign_id.title(), content_hash=content_hash, created_at=created_at,
+        relay=relay, sending_domain=domain, strategy=strategy or ramp_up(),
+        pace=ResolvedPace(rate=rate, connections=connections),
+        schedule=ResolvedSchedule(
+            start_at=start_at or created_at, timezone=timezone, window=window, skip_weekends=weekends
+        ),
+        in_doubt=in_doubt, max_retries=3, recipients=size, invalid=0, duplicate=0,
+    )  # fmt: skip
+
+
+def planned(campaign: GateCampaign, number: int, size: int, checksum: str | None = None) -> BatchPlanned:
+    """One batch of its plan."""
+    return BatchPlanned(
+        relay=campaign.relay, campaign_id=campaign.campaign_id, content_hash=campaign.content_hash,
+        batch_number=number, size=size, pointers=(Pointer(partition=0, offset=number, start=0, count=size),),
+        checksum=checksum or f"sum-{number}", scheduled_for=campaign.created_at, sending_day=1,
+    )  # fmt: skip
+
+
+def plan(campaign: GateCampaign, sizes: list[int]) -> list[GateInput]:
+    """All that the planner writes of a campaign."""
+    return [
+        *(planned(campaign, n, size) for n, size in enumerate(sizes, 1)),
+        PlanComplete(relay=campaign.relay, campaign=campaign, batches=len(sizes)),
+    ]
+
+
+def settings(
+    *, connections: int = 10, rate: float | None = None, quota: int | None = None, warm: bool = False,
+    assume: Literal["healthy", "none"] = "healthy", timezone: str = ZONE, **more: Any,
+) -> GateSettings:  # fmt: skip
+    """One relay, `main`, and one domain, `bore.example`."""
+    return GateSettings(
+        relays={"main": RelayLimits(connections, rate, quota)},
+        domains={"bore.example": DomainPlace("main", timezone, warm)},
+        assume=assume,
+        **more,
+    )
+
+
+@dataclass
+class Running:
+    """A permit in the hands of a sender: `begins` are real times, one a message."""
+
+    chunk: Chunk
+    begins: list[tuple[float, int]]
+    ends: float
+    over: bool = False
+
+
+@dataclass
+class Owned:
+    """What the owner of a batch has recorded: outcome and round of each index."""
+
+    outcome: dict[int, str] = field(default_factory=dict)
+    rounds: dict[int, int] = field(default_factory=dict)
+    version: int = 0
+    running: Running | None = None
+    finals: dict[str, ChunkResult] = field(default_factory=dict)
+    control: int = 0
+
+
+class World:
+    """Runs a core against senders that obey, in virtual and real time at once.
+
+    `restart`: how often (a share of all steps) the core is thrown away and restored from its written rows.
+    `repeat`: how often an input is given twice. `delay`: the longest way of a record, in real seconds.
+    """
+
+    def __init__(
+        self, config: GateSettings, *, speed: float = 1.0, start: datetime = MONDAY, seed: int = 0,
+        restart: float = 0.0, repeat: float = 0.0, delay: float = 0.05, latency: float = 0.05,
+        outcomes: dict[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        self.settings, self.speed, self.start = config, speed, start
+        self.core = GateCore(config, speed)
+        self.rng = random.Random(seed)
+        self.restart, self.repeat, self.delay, self.latency = restart, repeat, delay, latency
+        self.outcomes = outcomes or {"accepted": 1.0}
+        self.real = 1000.0
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.count = 0
+        self.store: dict[tuple[str, str], str] = {}
+        self.owned: dict[tuple[str, int], Owned] = {}
+        self.received: list[tuple[datetime, str, int, int]] = []
+        self.dead: list[Dead] = []
+        self.chunks: list[tuple[float, Chunk]] = []
+        self.progress: dict[str, CampaignProgress] = {}
+        self.batches: dict[tuple[str, int], Any] = {}
+        self.next_wake: float | None = None
+        self.relay_up = True
+        self.sender_up = True
+        self.limits: dict[date, int] = {}
+        self.busiest: dict[date, int] = {}
+        self.offset = 0
+
+    # --- time
+
+    @property
+    def now(self) -> datetime:
+        return self.at(self.real)
+
+    def at(self, real: float) -> datetime:
+        return self.start + timedelta(seconds=(real - 1000.0) * self.speed)
+
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.events, (self.real + seconds, self.count, what))
+
+    def run(self, until: datetime | None = None, steps: int = 100_000) -> None:
+        """Until nothing is left to do, or the installation's time is `until`."""
+        for _ in range(steps):
+            times = [t for t in (self.next_wake, self.events[0][0] if self.events else None) if t is not None]
+            if not times or (until is None and self.done() and not self.events):
+                return
+            if until is not None and self.at(min(times)) > until:
+                self.real = 1000.0 + (until - self.start).total_seconds() / self.speed
+                return
+            self.real = max(self.real, min(times))
+            if self.events and self.events[0][0] <= self.real:
+                heapq.heappop(self.events)[2]()
+            else:
+                self.real += 0.001
+                self.take(self.core.tick(self.now, self.real))
+        raise AssertionError(f"still going after {steps} steps: {self.progress}")
+
+    def done(self) -> bool:
+        return all(c.state in ENDED and not c.permits for c in self.core.tables.campaigns.values())
+
+    # --- inputs
+
+    def give(self, *inputs: GateInput) -> None:
+        """Inputs, one after the other; perhaps twice, perhaps with a restart in between."""
+        for given in inputs:
+            self.take(self.core.apply(given, self.now, self.real))
+            if self.rng.random() < self.repeat:
+                before = dict(self.store)
+                decision = self.core.apply(given, self.now, self.real)
+                assert not decision.orders
+                self.take(decision)
+                assert self.store == before or isinstance(given, PlanComplete)
+            if self.rng.random() < self.restart:
+                self.restart_now()
+
+    def restart_now(self) -> None:
+        """A new owner: only what was written is left."""
+        rows = [(t, n, json.loads(text)) for (t, n), text in sorted(self.store.items())]
+        before = self.core
+        self.core = GateCore.restored(self.settings, self.speed, rows)  # type: ignore[arg-type]
+        for campaign_id, campaign in before.tables.campaigns.items():
+            again = self.core.tables.campaigns[campaign_id]
+            assert (again.totals, again.waiting, set(again.permits)) == (
+                campaign.totals, campaign.waiting, set(campaign.permits),
+            )  # fmt: skip
+        self.take(self.core.tick(self.now, self.real))
+
+    def command(self, action: str, campaign_id: str | None = "c", *, domain: str | None = None, **more: Any) -> None:
+        """An order of a person."""
+        self.offset += 1
+        self.give(
+            GateCommand.model_validate({
+                "relay": "main", "origin": Origin(topic="campaign.commands", partition=0, offset=self.offset),
+                "at": self.now, "campaign_id": None if domain else campaign_id, "domain": domain, "action": action,
+                **more,
+            })
+        )  # fmt: skip
+
+    # --- decisions
+
+    def take(self, decision: Decision) -> None:
+        self.next_wake = decision.next_wake
+        for key, row in decision.rows.items():
+            assert key == row_name(row)
+            self.store[key] = json.dumps(to_json(row))
+        for progress in decision.progress:
+            assert progress.conserved() == progress.recipients
+            CampaignProgress.decode(progress.encode())
+            self.progress[progress.campaign_id] = progress
+        for batch in decision.batches:
+            self.batches[batch.campaign_id, batch.batch_number] = batch
+        self.dead += decision.dead
+        for order in decision.orders:
+            later = self._control if isinstance(order, BatchControl) else self._chunk
+            self.later(self.rng.uniform(0, self.delay), lambda order=order, later=later: later(order))  # type: ignore[misc]
+            if isinstance(order, Chunk):
+                Chunk.decode(order.encode())
+                self.chunks.append((self.real, order))
+                self._note_limit(order)
+        self.check()
+
+    def _note_limit(self, chunk: Chunk) -> None:
+        campaign = self.core.tables.campaigns[chunk.campaign_id]
+        domain = self.core.tables.domains[chunk.sending_domain]
+        assert campaign.strategy is not None
+        limit, _ = domain_limit(campaign.strategy, domain.sending_day, warm=domain.warm or self._warm(chunk))
+        day = local_day(chunk.day_timezone, chunk.issued_at)
+        self.limits[day] = max(self.limits.get(day, 0), 10**9 if limit is None else limit)
+
+    def _warm(self, chunk: Chunk) -> bool:
+        return self.settings.domains[chunk.sending_domain].warm
+
+    def check(self) -> None:
+        """What must hold after every decision."""
+        tables = self.core.tables
+        for name, relay in tables.relays.items():
+            limits = tables.limits(name)
+            permits = [b.permit for b in relay.permits.values() if b.permit]
+            assert sum(p.connections for p in permits) <= limits.connections
+            assert relay.reserved == sum(p.n for p in permits)
+            if limits.rate is not None:
+                assert sum(p.rate or 1e9 for p in permits) <= limits.rate * 1.001
+        for campaign in tables.campaigns.values():
+            progress = self.core.progress(campaign.campaign_id, self.now, self.real)
+            assert progress.conserved() == progress.recipients
+            assert min(campaign.totals) >= 0
+            assert sum(campaign.states.values()) == len(campaign.batches)
+        for row in tables.all_rows():
+            written, stands = self.store.get(row_name(row)), to_json(row)
+            assert written == json.dumps(stands) or (written is None and stands.keys() <= {"name", "relay"})
+
+    # --- senders
+
+    def _chunk(self, chunk: Chunk) -> None:
+        if not self.sender_up:
+            return
+        batch = self.owned.setdefault((chunk.campaign_id, chunk.batch_number), Owned())
+        if chunk.permit_id in batch.finals:
+            self._answer(batch, batch.finals[chunk.permit_id])
+            return
+        if batch.running is not None:
+            return
+        if not self.relay_up:
+            self._end(chunk, batch, Running(chunk, [], self.real), "relay_down")
+            return
+        wanted = [
+            i for start, end in chunk.ranges for i in range(start, end)
+            if batch.rounds.get(i, -1) < chunk.round and batch.outcome.get(i, "failed") not in {"accepted", "suppressed"}
+        ]  # fmt: skip
+        pace = 1 / chunk.rate if chunk.rate else self.latency / chunk.connections
+        begins = [(self.real + k * pace, i) for k, i in enumerate(wanted)]
+        begins = [(t, i) for t, i in begins if self.at(t) < chunk.until]
+        ends = (begins[-1][0] if begins else self.real) + self.latency
+        running = batch.running = Running(chunk, begins, ends)
+        stopped = "done" if len(begins) == len(wanted) else "expired"
+        self.later(ends - self.real, lambda: self._end(chunk, batch, running, stopped))
+
+    def _control(self, control: BatchControl) -> None:
+        batch = self.owned.setdefault((control.campaign_id, control.batch_number), Owned())
+        if control.version <= batch.control:
+            return
+        batch.control = control.version
+        running = batch.running
+        if running is not None and control.action in {"pause", "cancel"}:
+            running.begins = [(t, i) for t, i in running.begins if t <= self.real]
+            self._end(running.chunk, batch, running, f"{control.action}d".replace("canceld", "cancelled"))
+        if control.action == "resolve" and batch.finals:
+            for start, end in control.indices:
+                for i in range(start, end):
+                    if batch.outcome.get(i) == "in_doubt":
+                        batch.outcome[i] = "accepted" if control.resolution == "accepted" else "failed"
+            self._answer(batch, list(batch.finals.values())[-1])
+
+    def _end(self, chunk: Chunk, batch: Owned, running: Running, stopped: str) -> None:
+        if running.over:
+            return
+        running.over, batch.running = True, None
+        begun, sent_on, errors = 0, Counter[date](), []
+        for t, i in running.begins:
+            kind = self.rng.choices(list(self.outcomes), list(self.outcomes.values()))[0]
+            batch.outcome[i], batch.rounds[i] = kind, chunk.round
+            if kind == "suppressed":
+                continue
+            begun += 1
+            self.received.append((self.at(t), chunk.campaign_id, chunk.batch_number, i))
+            if kind != "in_doubt":
+                sent_on[local_day(chunk.day_timezone, self.at(min(t + self.latency, self.real)))] += 1
+            if kind == "failed":
+                errors.append(SendError(email=f"{i}@x", error="550 no", attempts=1, at=self.at(t)))
+        done = {i for _, i in running.begins}
+        unsent = tuple(
+            (i, i + 1) for start, end in chunk.ranges for i in range(start, end)
+            if i not in done and batch.rounds.get(i, -1) < chunk.round and batch.outcome.get(i) != "accepted"
+        )  # fmt: skip
+        result = ChunkResult.model_validate({
+            "relay": chunk.relay, "campaign_id": chunk.campaign_id, "batch_number": chunk.batch_number,
+            "permit_id": chunk.permit_id, "round": chunk.round, "version": 0, "final": True, "begun": begun,
+            "sent_on": dict(sent_on), "unsent": unsent, "stopped": stopped,
+            "detail": "connection refused" if stopped == "relay_down" else None, "errors": errors[-3:], "at": self.now,
+        })  # fmt: skip
+        for start, end in unsent:
+            for i in range(start, end):
+                batch.outcome.pop(i, None)
+        batch.finals[chunk.permit_id] = result
+        self._answer(batch, result)
+
+    def _answer(self, batch: Owned, result: ChunkResult) -> None:
+        batch.version += 1
+        kinds = Counter(batch.outcome.values())
+        result = result.model_copy(update={
+            "version": batch.version, "accepted": kinds["accepted"], "suppressed": kinds["suppressed"],
+            "failed": tuple((i, i + 1) for i, k in sorted(batch.outcome.items()) if k == "failed"),
+            "in_doubt": tuple((i, i + 1) for i, k in sorted(batch.outcome.items()) if k == "in_doubt"),
+        })  # fmt: skip
+        self.later(self.rng.uniform(0, self.delay), lambda: self.give(result))
+
+    # --- what the servers say
+
+    def by_day(self, timezone: str = ZONE) -> dict[date, int]:
+        """Messages that were received, by local day."""
+        return dict(sorted(Counter(local_day(timezone, at) for at, *_ in self.received).items()))
+
+    def twice(self) -> int:
+        """Messages that were received more often than once."""
+        return sum(n > 1 for n in Counter(r[1:] for r in self.received).values())
