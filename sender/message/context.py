@@ -1,0 +1,194 @@
+"""Where in a text a place is: in a URL's query, in its path, in a script, or elsewhere.
+
+A scanner is fed a template's static text from its start and says at any time where it is. It is pure
+and small: it knows as much of HTML (tags, attributes, quotes, comments, raw text) as that takes, and a
+bare `http(s)://` URL in a text is found by looking back to the last space.
+
+For `{{ name }}` the rules are:
+
+| place | encoding |
+|---|---|
+| after `?` or `#` of a URL | every character outside A-Z a-z 0-9 - . _ ~ is percent-encoded |
+| in the path of a URL that began in the template's own text | the same, but `/` stays |
+| the URL as a whole, or its host | as the text around it |
+| HTML text and attributes | HTML-escaped |
+| subject, text part | plain |
+
+A URL is the value of one of `URL_ATTRIBUTES`, or begins with `http://` or `https://` anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Protocol
+
+URL_ATTRIBUTES = frozenset(
+    ["action", "background", "cite", "data", "formaction", "href", "longdesc", "poster", "src", "xlink:href"]
+)
+
+
+class Place(Enum):
+    """Where a value is about to stand."""
+
+    PLAIN = "plain"
+    PATH = "path"
+    QUERY = "query"
+
+
+class Scanner(Protocol):
+    """Says where the end of what it was fed is."""
+
+    def feed(self, text: str) -> None:
+        """The next piece of static text."""
+
+    def value(self) -> Place:
+        """A value stands here: where is that? The scanner goes on as if a word had been written."""
+
+    def copy(self) -> Scanner:
+        """Another one at the same place, for a branch."""
+
+
+_BARE = re.compile(r"https?://[^\s<>\"'`\\]*\Z", re.IGNORECASE)
+_WORD = "x"
+
+
+def _place_in_url(url: str, *, whole: bool) -> Place:
+    """The place at the end of `url`; `whole`: it is an attribute's value from its start."""
+    if "?" in url or "#" in url:
+        return Place.QUERY
+    _, absolute, rest = url.partition("://")
+    in_path = "/" in rest if absolute else whole and url.startswith("/")
+    return Place.PATH if in_path else Place.PLAIN
+
+
+class TextScanner:
+    """Plain text: only bare URLs matter."""
+
+    def __init__(self, tail: str = "") -> None:
+        self._tail = tail
+
+    def feed(self, text: str) -> None:
+        self._tail = _since_space(self._tail + text)
+
+    def value(self) -> Place:
+        url = _BARE.search(self._tail)
+        self._tail += _WORD
+        return _place_in_url(url[0], whole=False) if url else Place.PLAIN
+
+    def copy(self) -> TextScanner:
+        return TextScanner(self._tail)
+
+
+def _since_space(text: str) -> str:
+    return re.split(r"\s", text)[-1]
+
+
+class _At(Enum):
+    TEXT = "text"
+    TAG_NAME = "tag name"
+    IN_TAG = "between attributes"
+    ATTRIBUTE = "attribute name"
+    BEFORE_VALUE = "after ="
+    VALUE = "attribute value"
+    COMMENT = "comment"
+    RAW = "script, style, title or textarea"
+
+
+_RAW = ("script", "style", "title", "textarea")
+
+
+class HtmlScanner:
+    """HTML, forgiving as browsers are. One character a step: it runs once a template."""
+
+    def __init__(self) -> None:
+        self._at = _At.TEXT
+        self._tail = ""  # of the text, or the attribute's value
+        self._tag = ""
+        self._name = ""
+        self._quote = ""
+
+    def copy(self) -> HtmlScanner:
+        other = HtmlScanner()
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def feed(self, text: str) -> None:
+        for character in text:
+            self._step(character)
+
+    def value(self) -> Place:
+        for character in _WORD:
+            before = self._at, self._name, self._tail
+            self._step(character)
+        at, name, tail = before
+        if at in (_At.BEFORE_VALUE, _At.VALUE) and name.lower() in URL_ATTRIBUTES:
+            return _place_in_url(tail.lstrip() if at is _At.VALUE else "", whole=True)
+        if at in (_At.TEXT, _At.VALUE, _At.RAW) and (url := _BARE.search(tail)):
+            return _place_in_url(url[0], whole=False)
+        return Place.PLAIN
+
+    def _step(self, c: str) -> None:
+        getattr(self, f"_in_{self._at.name.lower()}")(c)
+
+    def _in_text(self, c: str) -> None:
+        if self._tail.endswith("<") and (c.isalpha() or c in "/!"):
+            self._at, self._tag, self._tail = _At.TAG_NAME, c, ""
+        else:
+            self._tail = "" if c.isspace() else self._tail + c
+
+    def _in_tag_name(self, c: str) -> None:
+        if c == ">":
+            self._end_tag()
+        elif c.isspace() or (c == "/" and self._tag != "/"):
+            self._at = _At.IN_TAG
+        else:
+            self._tag += c
+            if self._tag == "!--":
+                self._at, self._tail = _At.COMMENT, ""
+
+    def _in_in_tag(self, c: str) -> None:
+        if c == ">":
+            self._end_tag()
+        elif not c.isspace() and c != "/":
+            self._at, self._name = _At.ATTRIBUTE, c
+
+    def _in_attribute(self, c: str) -> None:
+        if c == ">":
+            self._end_tag()
+        elif c == "=":
+            self._at = _At.BEFORE_VALUE
+        elif c.isspace():
+            self._at = _At.IN_TAG
+        else:
+            self._name += c
+
+    def _in_before_value(self, c: str) -> None:
+        if c == ">":
+            self._end_tag()
+        elif c in "\"'":
+            self._at, self._quote, self._tail = _At.VALUE, c, ""
+        elif not c.isspace():
+            self._at, self._quote, self._tail = _At.VALUE, "", c
+
+    def _in_value(self, c: str) -> None:
+        if c == ">" and not self._quote:
+            self._end_tag()
+        elif c == self._quote or (not self._quote and c.isspace()):
+            self._at, self._tail = _At.IN_TAG, ""
+        else:
+            self._tail += c
+
+    def _in_comment(self, c: str) -> None:
+        self._tail = (self._tail + c)[-3:]
+        if self._tail == "-->":
+            self._at, self._tail = _At.TEXT, ""
+
+    def _in_raw(self, c: str) -> None:
+        self._tail = "" if c.isspace() else self._tail + c
+        if self._tail.lower().endswith(f"</{self._tag}"):
+            self._at, self._tag, self._tail = _At.IN_TAG, "/", ""
+
+    def _end_tag(self) -> None:
+        self._tag = self._tag.lower()
+        self._at, self._tail = (_At.RAW if self._tag in _RAW else _At.TEXT), ""
