@@ -129,7 +129,7 @@ class Kafka:
         )
 
     def admin(self, **overrides: Any) -> AdminClient:
-        """An admin client. Its methods return futures."""
+        """An admin client. Its methods return futures; keep it until they are done, or they never are."""
         return AdminClient(self._config({}, overrides))
 
     def _config(self, own: Mapping[str, Any], overrides: Mapping[str, Any]) -> Config:
