@@ -72,23 +72,19 @@ def _room(turn: Turn, relay: RelayRow) -> Room | HoldReason:
     limits, real = turn.tables.limits(relay.name), turn.real
     used = sum(b.permit.connections for b in relay.permits.values() if b.permit is not None)
     down = relay.down
-    if down is not None:
-        if down.probe is not None or down.next_real > real:
-            if down.probe is None:
-                turn.tables.wake_real(down.next_real, "relay", relay.name)
-            wait = timedelta(seconds=max(0.0, down.next_real - real) * turn.tables.speed)
-            return holds.relay_down(relay, real, turn.now, turn.now + wait)
-        return Room(1, None, 0.0, probe=True)
-    rate = rates.current(relay, limits.rate, real)
+    if down is not None and (down.probe is not None or down.next_real > real):
+        if down.probe is None:
+            turn.tables.wake_real(down.next_real, "relay", relay.name)
+        wait = timedelta(seconds=max(0.0, down.next_real - real) * turn.tables.speed)
+        return holds.relay_down(relay, real, turn.now, turn.now + wait)
     free = limits.connections - used
     if free <= 0:
         return _ALL_TAKEN
-    if rate is None:
-        return Room(free, None, 0.0, probe=False)
-    rate_free = rate - rates.in_use(relay, real)
-    if rate_free <= rate * (1 - NEARLY):
+    rate = rates.current(relay, limits.rate, real)
+    rate_free = 0.0 if rate is None else rate - rates.in_use(relay, real)
+    if rate is not None and rate_free <= rate * (1 - NEARLY):
         return _rate_taken(turn, relay, rate)
-    return Room(free, rate, rate_free, probe=False)
+    return Room(free if down is None else 1, rate, rate_free, probe=down is not None)
 
 
 _ALL_TAKEN = HoldReason.model_construct(reason="connections", detail="", figures={}, until=None)
@@ -190,8 +186,8 @@ def _portion(
     connections = min(share, room.connections, n, pace[0])
     rate = pace[1]
     if room.probe:
-        n = connections = 1
-    elif room.rate is not None:
+        n = 1
+    if room.rate is not None:
         due = room.rate * connections / limits.connections
         if room.rate_free < due * NEARLY:
             return _rate_taken(turn, relay, room.rate)

@@ -215,7 +215,7 @@ def to_json(row: Row | Permit | Down) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, default, factory in _written(type(row)):
         value = getattr(row, name)
-        if value is None or value == (default if factory is None else factory()):
+        if value == (default if factory is None else factory()):
             continue
         if name == "plan":
             row.plan_row = row.plan_row or value.model_dump(mode="json")  # type: ignore[union-attr]

@@ -100,6 +100,8 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
     recipients = plan.recipients if plan else sum(campaign.totals)
     if campaign.state == "failed" and plan:  # its plan and its batches disagree
         recipients = plan.invalid + plan.duplicate + sum(campaign.totals)
+    if campaign.state == "planning" and plan:  # not all of its batches are known yet
+        waiting = recipients - plan.invalid - plan.duplicate
     done = recipients - waiting - in_flight
     return CampaignProgress.model_construct(
         campaign_id=campaign.campaign_id,

@@ -1,0 +1,146 @@
+"""Random runs against senders that obey: what must hold after every step, whatever comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, timedelta
+from typing import Any
+
+from gate_world import MONDAY, OFFICE, ZONE, World, batch_strategy, gate_campaign, plan, ramp_up, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from schemas.calendar import local_day
+from schemas.strategy import Step, Strategy
+
+QUICK = hypothesis_settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def small_ramp(limit: int, size: int, interval: float = 60) -> Strategy:
+    """A strategy whose days are small, growing once."""
+    return Strategy(
+        name="small", type="ramp_up", intervals_minutes=(0.0, interval), concurrent_batches=3,
+        steps=(Step(day=1, daily_limit=limit, batch_size=size), Step(day=3, daily_limit=2 * limit, batch_size=size)),
+    )  # fmt: skip
+
+
+strategies = st.one_of(
+    st.builds(small_ramp, st.integers(3, 20), st.integers(1, 9), st.sampled_from([0.0, 20.0, 60.0])),
+    st.builds(batch_strategy, st.integers(2, 15), st.integers(1, 4), st.sampled_from([5.0, 30.0]), st.integers(1, 3)),
+)
+campaigns = st.lists(
+    st.tuples(
+        strategies,
+        st.lists(st.integers(1, 12), min_size=0, max_size=6),
+        st.sampled_from([None, OFFICE]),
+        st.booleans(),
+        st.sampled_from([None, 2.0]),
+        st.sampled_from([None, 1, 3]),
+        st.sampled_from(["hold", "resend"]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+limits = st.fixed_dictionaries({
+    "connections": st.integers(1, 6),
+    "rate": st.sampled_from([None, 0.5, 3.0, 50.0]),
+    "quota": st.sampled_from([None, 7, 40]),
+})  # fmt: skip
+
+
+def start(world: World, drawn: list[Any]) -> int:
+    total = 0
+    for n, (strategy, sizes, window, weekends, rate, connections, in_doubt) in enumerate(drawn):
+        campaign = gate_campaign(
+            f"c{n}", size=sum(sizes), strategy=strategy, created_at=MONDAY + timedelta(minutes=n), window=window,
+            weekends=weekends, rate=rate, connections=connections, in_doubt=in_doubt,
+        )  # fmt: skip
+        inputs = plan(campaign, sizes)
+        world.rng.shuffle(inputs)
+        world.later(world.rng.uniform(0, 5), lambda inputs=inputs: world.give(*inputs))  # type: ignore[misc]
+        total += sum(sizes)
+    return total
+
+
+def check_days(world: World) -> None:
+    """On no local day did the servers receive more than the limit of the most generous campaign on that day."""
+    for day, n in world.by_day().items():
+        assert n <= world.limits[day], (day, n)
+
+
+@QUICK
+@given(campaigns, limits, st.integers(0, 2**20), st.sampled_from([1.0, 60.0, 2000.0, 20000.0]))
+def test_every_campaign_ends_with_everybody_mailed_once(
+    drawn: list[Any], bounds: dict[str, Any], seed: int, speed: float
+) -> None:
+    world = World(settings(**bounds), speed=speed, seed=seed, restart=0.1, repeat=0.2)
+    total = start(world, drawn)
+    world.run()
+    assert len(world.received) == total
+    assert world.twice() == 0
+    assert all(p.state == "completed" for p in world.progress.values())
+    assert not world.dead
+    check_days(world)
+
+
+@QUICK
+@given(campaigns, limits, st.integers(0, 2**20), st.data())
+def test_figures_add_up_whatever_happens(
+    drawn: list[Any], bounds: dict[str, Any], seed: int, data: st.DataObject
+) -> None:
+    outcomes = {"accepted": 0.6, "failed": 0.15, "in_doubt": 0.15, "suppressed": 0.1}
+    world = World(settings(**bounds), speed=600.0, seed=seed, restart=0.1, repeat=0.2, outcomes=outcomes)
+    start(world, drawn)
+    moment = world.now
+    for _ in range(data.draw(st.integers(1, 8))):
+        moment += timedelta(minutes=data.draw(st.integers(0, 600)))
+        world.run(until=moment)
+        target = f"c{data.draw(st.integers(0, len(drawn)))}"
+        what = data.draw(
+            st.sampled_from([
+                "pause", "resume", "cancel", "retry", "resend", "accepted", "drop", "strategy", "domain pause",
+                "domain resume", "relay down", "relay up",
+            ])
+        )  # fmt: skip
+        disturb(world, target, what)
+    world.relay_up = True
+    disturb(world, "", "domain resume")
+    for campaign in list(world.core.tables.campaigns):
+        world.command("resume", campaign)
+    world.run()
+    for progress in world.progress.values():
+        assert progress.waiting == progress.in_flight == 0
+        assert progress.batches.total == progress.batches.completed + progress.batches.cancelled
+    outcomes_known = Counter(k for o in world.owned.values() for k in o.outcome.values())
+    assert sum(p.accepted for p in world.progress.values()) == outcomes_known["accepted"]
+    assert sum(p.suppressed for p in world.progress.values()) == outcomes_known["suppressed"]
+    check_days(world)
+
+
+def disturb(world: World, target: str, what: str) -> None:
+    if what in {"resend", "accepted", "drop"}:
+        world.command("resolve", target, resolution=what)
+    elif what == "strategy":
+        world.command("strategy", target, strategy=small_ramp(10, 4))
+    elif what.startswith("domain"):
+        world.command(what.split()[1], domain="bore.example")
+    elif what.startswith("relay"):
+        world.relay_up = what == "relay up"
+    else:
+        world.command(what, target)
+
+
+def test_ten_campaigns_of_a_domain_share_its_limit() -> None:
+    world = World(settings(), speed=20000, restart=0.05, repeat=0.05, seed=3)
+    drawn = [(ramp_up() if n % 2 else batch_strategy(100, 2), [25] * 8, None, False, None, None, "hold") for n in range(10)]
+    start(world, drawn)
+    world.run()
+    check_days(world)
+    assert sum(world.by_day().values()) == 2000
+    assert world.twice() == 0
+    ramps = {f"c{n}" for n in range(1, 10, 2)}
+    days: Counter[date] = Counter(local_day(ZONE, at) for at, campaign, *_ in world.received if campaign in ramps)
+    assert all(n <= 200 for n in days.values())
