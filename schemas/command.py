@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+import orjson
 from pydantic import Field, model_validator
 
 from schemas.base import Instant, Model, UserModel
+from schemas.batch import PlanComplete
+from schemas.campaign import Campaign
 from schemas.identity import CampaignId
+from schemas.progress import Problem
 from schemas.request import CampaignRequest
 from schemas.strategy import Strategy, StrategySpec
 
@@ -54,16 +58,35 @@ class DomainCommand(UserModel):
     reason: str | None = Field(None, max_length=1000)
 
 
+PlannerInputKind = Literal[
+    "request", "command", "invalid", "resolved", "planned", "refused", "admitted", "expired", "replan",
+]  # fmt: skip
+
+
 class PlannerInput(Model):
-    """A validated request or command on `planner.inputs`, under the campaign's id."""
+    """What the one owner of a campaign decides on, under the campaign's id on `planner.inputs`.
+
+    From people: a validated `request` or `command`, or a request that is `invalid` (its problems). From the
+    planner's own work, so that a campaign's row follows from this topic alone: `resolved` (the campaign with
+    nothing open), `planned` (its batches are written), `refused` (it cannot be), `admitted` (the gate has it),
+    `expired` (a command's campaign never came). Their `origin` is that of the request that they belong to.
+    """
 
     campaign_id: str
-    kind: Literal["request", "command", "replan"]
+    kind: PlannerInputKind
     origin: Origin
     received_at: Instant
     request: CampaignRequest | None = None
     content_hash: str | None = None
     command: CampaignCommand | None = None
+    problems: tuple[Problem, ...] = Field((), description="for `invalid` and `refused`")
+    state: Literal["rejected", "failed"] | None = Field(None, description="for `refused`")
+    campaign: Campaign | None = Field(None, description="for `resolved`")
+    complete: PlanComplete | None = Field(None, description="for `planned`")
+
+    def encode(self) -> bytes:
+        """As any record, without what was left out: a window that is left out is not one that is null."""
+        return orjson.dumps(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
 
 class GateCommand(Model):

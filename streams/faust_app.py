@@ -25,13 +25,14 @@ from typing import Any
 
 import faust
 from aiokafka.partitioner import murmur2
+from confluent_kafka import KafkaException
 
 from schemas.topics import Topic
 from streams.clients import wait_for_broker
 from streams.context import Context
 from streams.deadletter import Attempts, dead_letter
 from streams.errors import StreamsError
-from streams.faust_group import is_genesis
+from streams.faust_group import is_genesis, prepare_group
 from streams.faust_guard import GuardedApp
 from streams.fenced.model import Input, Output
 from streams.outbox import Outbox, OutboxBroken
@@ -40,6 +41,10 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER = 0.2
 """Real seconds between two tries of one record."""
+
+
+EMBEDDED_SESSION = 2.0
+"""Seconds: the embedded broker lets a group's first join wait for half of it, twice."""
 
 
 class Refused(Exception):
@@ -86,6 +91,8 @@ class Life:
 def faust_app(ctx: Context, name: str, **overrides: Any) -> GuardedApp:
     """The Faust app of role `name`. Raises StreamsError for security settings that Faust cannot have."""
     session = ctx.settings.kafka.session_timeout.total_seconds()
+    if ctx.kafka.embedded:
+        session = min(session, EMBEDDED_SESSION)
     data = ctx.data / "faust" / ctx.slot
     data.mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {
@@ -119,6 +126,11 @@ def faust_app(ctx: Context, name: str, **overrides: Any) -> GuardedApp:
         **overrides,
     }
     return GuardedApp(ctx.group(name), **settings)
+
+
+def changelog(ctx: Context, name: str, table: str) -> str:
+    """The changelog topic of a table of role `name`: `<group>-<table>-changelog`, compacted."""
+    return f"{ctx.group(name)}-{table}-changelog"
 
 
 class Rows:
@@ -243,6 +255,22 @@ def _as_input(event: faust.EventT[bytes]) -> Input:
         headers=tuple((name, value or b"") for name, value in headers),
         timestamp_ms=int((m.timestamp or 0) * 1000),
     )
+
+
+def prepare(ctx: Context, name: str, sources: Sequence[Topic], stop: threading.Event) -> bool:
+    """Wait for a broker and give the group of role `name` its beginning; False when `stop` came first.
+
+    Raises TopicsWrong when a topic is missing.
+    """
+    while not stop.is_set():
+        _wait_for_broker(ctx, stop)
+        try:
+            if not stop.is_set():
+                prepare_group(ctx.kafka, ctx.group(name), [ctx.topic(topic) for topic in sources])
+                return True
+        except KafkaException as e:
+            log.warning("the group of the %s cannot begin yet: %s", name, e.args[0].str())
+    return False
 
 
 def run_app(ctx: Context, build: Callable[[GuardedApp, Outbox], Life], name: str, stop: threading.Event) -> None:

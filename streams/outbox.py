@@ -32,7 +32,7 @@ class Outbox:
         self._producer = kafka.producer(**{
             "linger.ms": 0,
             "message.timeout.ms": 0,
-            "compression.type": "lz4",
+            "compression.type": "gzip",  # the one that aiokafka reads without further libraries
             "message.max.bytes": MAX_RECORD_BYTES,
             "queue.buffering.max.kbytes": 32_768,
             **overrides,

@@ -1,0 +1,69 @@
+"""Orders of people, on their way to the gate. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from planner.addresses import ascii_domain
+from planner.errors import AddressError
+from planner.names import unknown
+from schemas.command import DomainCommand, GateCommand, Origin, PlannerInput
+from schemas.progress import Problem
+from schemas.strategy import Strategy, StrategySpec
+
+
+class UnknownDomain(ValueError):
+    """A command for a domain that the settings do not have; the message names those that they have."""
+
+
+class OfRelay(Protocol):
+    @property
+    def relay(self) -> str: ...
+
+
+def said(problems: Iterable[Problem]) -> str:
+    """Problems as one text, each with its field."""
+    return "; ".join(f"{p.field}: {p.problem}" if p.field else p.problem for p in problems)
+
+
+def to_gate(
+    given: PlannerInput, relay: str, domain: str, resolve: Callable[[StrategySpec, str], Strategy]
+) -> GateCommand:
+    """A command to a campaign as the gate takes it: under the relay, a strategy with all its numbers.
+
+    Raises `ProblemsFound` when the strategy cannot be resolved.
+    """
+    command = given.command
+    if command is None:
+        raise ValueError("this input is not a command")
+    return GateCommand(
+        relay=relay,
+        origin=given.origin,
+        at=given.received_at,
+        campaign_id=given.campaign_id,
+        action=command.action,
+        strategy=resolve(command.strategy, domain) if command.strategy is not None else None,
+        resolution=command.resolution,
+        address=command.address,
+        reason=command.reason,
+    )
+
+
+def domain_to_gate(command: DomainCommand, domains: Mapping[str, OfRelay], origin: Origin, at: datetime) -> GateCommand:
+    """A command to a sending domain, under its relay. Raises `UnknownDomain`."""
+    known = {_ascii(name): settings.relay for name, settings in domains.items()}
+    name = _ascii(command.domain)
+    if name not in known:
+        raise UnknownDomain(f"domain: {unknown(name, known, 'a sending domain of the settings')}")
+    return GateCommand(
+        relay=known[name], origin=origin, at=at, domain=name, action=command.action, reason=command.reason
+    )
+
+
+def _ascii(name: str) -> str:
+    try:
+        return ascii_domain(name)
+    except AddressError:
+        return name.strip().lower()

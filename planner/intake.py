@@ -1,0 +1,166 @@
+"""Reading what people write: every problem is named by its field, and what is right goes on under its id. Pure.
+
+The bytes are theirs: not JSON, no object, fields that do not exist, values of the wrong kind. Nothing is decided
+here about campaigns that are known; that is for the owner of the campaign (`state.py`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from datetime import datetime
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from planner.resolve import campaign_id_of, content_hash
+from schemas.base import Model
+from schemas.command import CampaignCommand, DomainCommand, Origin, PlannerInput
+from schemas.identity import CAMPAIGN_ID
+from schemas.progress import Problem
+from schemas.request import CampaignRequest
+
+MAX_REQUEST_BYTES = 900_000
+"""Brokers refuse records over 1 MB by default, and a request travels on with what is known of it."""
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What cannot be used, and why. `campaign_id` when one can be read from it."""
+
+    problems: tuple[Problem, ...]
+    campaign_id: str | None = None
+
+
+def read_request(value: bytes | None, origin: Origin, at: datetime, most: int = 1000) -> PlannerInput | Refusal:
+    """A request as an input of its campaign's owner, or at most `most` problems."""
+    found = _read(CampaignRequest, value, most)
+    if isinstance(found, Refusal):
+        return found
+    campaign_id = campaign_id_of(found)
+    if len(value or b"") > MAX_REQUEST_BYTES:
+        text = (
+            f"the request has {len(value or b'')} bytes, more than {MAX_REQUEST_BYTES}; put the recipients into a file "
+            "and give its `uri`"
+        )
+        return Refusal((Problem(field="recipients.inline", problem=text),), campaign_id)
+    return PlannerInput(
+        campaign_id=campaign_id,
+        kind="request",
+        origin=origin,
+        received_at=at,
+        request=found,
+        content_hash=content_hash(found),
+    )
+
+
+def read_command(value: bytes | None, origin: Origin, at: datetime) -> PlannerInput | Refusal:
+    """A command to a campaign as an input of its owner, or its problems."""
+    found = _read(CampaignCommand, value, 100)
+    if isinstance(found, Refusal):
+        return found
+    return PlannerInput(campaign_id=found.campaign_id, kind="command", origin=origin, received_at=at, command=found)
+
+
+def read_domain_command(value: bytes | None) -> DomainCommand | Refusal:
+    """A command to a sending domain, or its problems."""
+    return _read(DomainCommand, value, 100)
+
+
+def invalid(refusal: Refusal, origin: Origin, at: datetime) -> PlannerInput | None:
+    """What the owner of the campaign is told of a request that cannot be used; None when no id can be read."""
+    if refusal.campaign_id is None:
+        return None
+    return PlannerInput(
+        campaign_id=refusal.campaign_id, kind="invalid", origin=origin, received_at=at, problems=refusal.problems
+    )
+
+
+def _read(model: type[M], value: bytes | None, most: int) -> M | Refusal:
+    if value is None or not value.strip():
+        return Refusal((Problem(field="", problem="the record is empty; write one JSON object"),))
+    try:
+        data = orjson.loads(value)
+    except orjson.JSONDecodeError as e:
+        return Refusal((Problem(field="", problem=f"not JSON: {e}"),))
+    if not isinstance(data, dict):
+        kind = {list: "a list", str: "text", type(None): "null"}.get(type(data), "a bare value")
+        return Refusal((Problem(field="", problem=f"one JSON object is needed, and this is {kind}"),))
+    try:
+        return model.model_validate_json(value)
+    except ValidationError as e:
+        campaign_id = data.get("campaign_id")
+        known = isinstance(campaign_id, str) and CAMPAIGN_ID.fullmatch(campaign_id) is not None
+        return Refusal(tuple(problems(model, e)[:most]), campaign_id if known else None)
+
+
+def problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
+    """One problem for each that pydantic found: its dotted path, what is wrong, the nearest known field."""
+    found = []
+    for item in error.errors(include_url=False, include_input=True, include_context=False):
+        path = tuple(part for part in item["loc"] if not _is_branch(part))
+        text = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            text = _unknown_field(model, path)
+        elif item["type"] == "string_pattern_mismatch" and path and path[-1] in _PATTERNS:
+            text = f"{_PATTERNS[str(path[-1])]} (it is {_shown(item['input'])})"
+        elif item["type"] != "missing":
+            text = f"{text} (it is {_shown(item['input'])})"
+        found.append(Problem(field=".".join(str(part) for part in path), problem=text))
+    return found
+
+
+_PATTERNS = {
+    "campaign_id": "an id has 1 to 100 letters, digits, dots, underscores and hyphens, the first a letter or digit",
+    "id": "an id has 1 to 100 letters, digits, dots, underscores and hyphens, the first a letter or digit",
+    "email": "write one plain address, such as news@example.com",
+    "reply_to": "write one plain address, such as news@example.com",
+    "uri": "a uri begins with file:// or s3://",
+    "subject": "write one line; line breaks would end the header",
+    "name": "write one line; line breaks would end the header",
+}
+"""What to say of text that does not have the form of its field."""
+
+
+def _is_branch(part: int | str) -> bool:
+    """Whether it names a branch of a union (pydantic puts them into the path), not a field."""
+    return isinstance(part, str) and (
+        "[" in part or part in {"str", "int", "float", "bool", "tuple", "function-before"}
+    )
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _unknown_field(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    names = _fields_at(model, path[:-1])
+    near = difflib.get_close_matches(str(path[-1]), names, 1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names)}"
+    return f"there is no such field; {hint}"
+
+
+def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        field = next((f for n, f in model.model_fields.items() if part in {n, f.alias}), None)
+        inner = _model_in(field.annotation) if field is not None else None
+        if inner is None:
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(kind: Any) -> type[BaseModel] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    if get_origin(kind) in {Union, UnionType}:
+        return next((m for arg in get_args(kind) if (m := _model_in(arg)) is not None), None)
+    return None

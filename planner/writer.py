@@ -1,0 +1,158 @@
+"""Writing a plan to Kafka: bounded in memory, each batch announced once its recipients are there, in order.
+
+One idempotent producer a plan. Recipients' parts are on their way while the next batches are cut; the gate is told
+of a batch when all of its parts are acknowledged, since it is told where they lie. While no broker answers, it
+waits.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, Message
+
+from planner.batches import PlannedBatch, encode_parts
+from schemas.base import Header, Model
+from schemas.batch import BatchPlanned, BatchRecipients, Pointer
+from schemas.campaign import Campaign
+from schemas.topics import BATCH_RECIPIENTS, GATE_INPUTS, Topic
+from streams.context import Context
+from streams.errors import DeliveryFailed
+
+MAX_IN_FLIGHT_BYTES = 12 * 1024 * 1024
+MAX_IN_FLIGHT_RECORDS = 20_000
+
+
+class Cancelled(Exception):
+    """The plan is somebody else's now, or this process is stopping."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A batch whose parts are on their way."""
+
+    planned: BatchPlanned
+    pointers: list[Pointer | None] = field(default_factory=list)
+    missing: int = 0
+
+
+class Writer:
+    """The records of one plan. Not for several threads. Raises `Cancelled` as soon as `cancelled()` says so."""
+
+    def __init__(self, ctx: Context, cancelled: Callable[[], bool]) -> None:
+        self._ctx = ctx
+        self._cancelled = cancelled
+        self._producer = ctx.kafka.producer(**{
+            "linger.ms": 5,
+            "message.timeout.ms": 0,
+            "compression.type": "lz4",
+            "message.max.bytes": 2_000_000,
+            "queue.buffering.max.kbytes": 32_768,
+        })  # fmt: skip
+        self._write_id = uuid.uuid4().hex[:12]
+        self._batches: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._records = 0
+        self._failure: str | None = None
+
+    def record(self, topic: Topic, key: str, record: Model) -> None:
+        """Write a record; returns when there is room."""
+        self._produce(topic, key.encode(), record.encode(), record.headers(), None)
+
+    def batch(self, campaign: Campaign, batch: PlannedBatch) -> None:
+        """Write a batch's recipients; the gate is told when they are there."""
+        waiting = _Waiting(
+            BatchPlanned(
+                relay=campaign.relay,
+                campaign_id=batch.campaign_id,
+                content_hash=campaign.content_hash,
+                batch_number=batch.number,
+                size=batch.size,
+                pointers=(),
+                checksum=batch.checksum,
+                scheduled_for=batch.scheduled_for,
+                sending_day=batch.sending_day,
+            )
+        )
+        parts = encode_parts(batch, self._write_id)
+        waiting.pointers = [None] * len(parts)
+        waiting.missing = len(parts)
+        self._batches.append(waiting)
+        headers = BatchRecipients.headers()
+        for index, (key, value, start, count) in enumerate(parts):
+            self._produce(BATCH_RECIPIENTS, key, value, headers, _Arrival(waiting, index, start, count))
+        self._announce()
+
+    def flush(self) -> None:
+        """Return when everything is acknowledged and the gate has been told of every batch."""
+        while self._batches or self._records:
+            self._producer.poll(0.05)
+            self._check()
+            self._announce()
+
+    def close(self) -> None:
+        """Let go; what is not acknowledged is dropped."""
+        self._producer.purge()
+        self._producer.flush(0.5)
+
+    def _announce(self) -> None:
+        while self._batches and not self._batches[0].missing:
+            done = self._batches.popleft()
+            told = done.planned.model_copy(update={"pointers": tuple(p for p in done.pointers if p is not None)})
+            self.record(GATE_INPUTS, told.relay, told)
+
+    def _produce(
+        self, topic: Topic, key: bytes, value: bytes, headers: Sequence[Header], arrival: _Arrival | None
+    ) -> None:
+        size = len(value) + 200
+        while self._bytes + size > MAX_IN_FLIGHT_BYTES or self._records >= MAX_IN_FLIGHT_RECORDS:
+            self._producer.poll(0.05)
+            self._check()
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            self._bytes -= size
+            self._records -= 1
+            if error is not None:
+                self._failure = self._failure or f"{topic.name}: {error.str()}"
+            elif arrival is not None:
+                arrival.at(message.partition() or 0, message.offset() or 0)
+
+        while True:
+            try:
+                self._producer.produce(
+                    self._ctx.topic(topic), value=value, key=key, headers=list(headers), on_delivery=delivered
+                )
+            except BufferError:
+                self._producer.poll(0.05)
+                self._check()
+            else:
+                break
+        self._bytes += size
+        self._records += 1
+        self._producer.poll(0)
+        self._check()
+
+    def _check(self) -> None:
+        if self._cancelled():
+            raise Cancelled
+        if self._failure is not None:
+            raise DeliveryFailed(f"Kafka did not take a record of the plan ({self._failure}); it is planned again.", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """What to note when a part is there."""
+
+    waiting: _Waiting
+    index: int
+    start: int
+    count: int
+
+    def at(self, partition: int, offset: int) -> None:
+        self.waiting.pointers[self.index] = Pointer(
+            partition=partition, offset=offset, start=self.start, count=self.count
+        )
+        self.waiting.missing -= 1
