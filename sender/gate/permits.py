@@ -43,6 +43,7 @@ def issue(
     turn.changed(batch)
     turn.changed(campaign)
     turn.changed(relay)
+    turn.changed(domain)
     return permit
 
 

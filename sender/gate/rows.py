@@ -221,6 +221,9 @@ def to_json(row: Row | Permit | Down) -> dict[str, Any]:
             row.plan_row = row.plan_row or value.model_dump(mode="json")  # type: ignore[union-attr]
             value = row.plan_row  # type: ignore[union-attr]
         out[name] = _plain(value)
+    if isinstance(row, DomainRow):  # for those who read the table; nothing is read back from it
+        out["used"] = row.days.get(row.day, 0) if row.day is not None else 0
+        out["reserved"] = row.reserved
     return out
 
 

@@ -135,7 +135,9 @@ def disturb(world: World, target: str, what: str) -> None:
 
 def test_ten_campaigns_of_a_domain_share_its_limit() -> None:
     world = World(settings(), speed=20000, restart=0.05, repeat=0.05, seed=3)
-    drawn = [(ramp_up() if n % 2 else batch_strategy(100, 2), [25] * 8, None, False, None, None, "hold") for n in range(10)]
+    drawn = [
+        (ramp_up() if n % 2 else batch_strategy(100, 2), [25] * 8, None, False, None, None, "hold") for n in range(10)
+    ]
     start(world, drawn)
     world.run()
     check_days(world)
