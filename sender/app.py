@@ -10,7 +10,6 @@ from schemas import topics
 from schemas.campaign import Campaign
 from sender.message.compile import compile_message
 from sender.owner import Owner, Topics
-from sender.run import Compiled
 from sender.shell import Sending
 from streams.context import Context
 from streams.fenced import FencedProcessor
@@ -54,12 +53,12 @@ def _serve(
         ctx.clock,
         campaign=campaigns.get,
         suppressed=lambda address: suppressions.get(address) is not None,
-        compile_campaign=lambda campaign: _compiled(ctx, campaign),
-        post=lambda message: owner.post(message),
+        compile_campaign=lambda campaign: compile_message(campaign, unsubscribe=ctx.settings.tracker.public_url),
+        post=lambda message: owner.post(message),  # noqa: PLW0108 - there is no owner yet
         alive=lambda: processor.last_commit_age() < processor.session_timeout,
     )
     names = Topics(ctx.topic(topics.CHUNKS), ctx.topic(topics.GATE_INPUTS), ctx.topic(topics.MAIL_EVENTS))
-    owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda: processor.wake())
+    owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda: processor.wake())  # noqa: PLW0108 - nor this
     processor = FencedProcessor(
         ctx.kafka,
         owner,
@@ -75,10 +74,6 @@ def _serve(
         sending.abandon()
         raise
     sending.close()
-
-
-def _compiled(ctx: Context, campaign: Campaign) -> Compiled:
-    return compile_message(campaign)
 
 
 def _any(_: bytes) -> bool:

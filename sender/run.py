@@ -14,7 +14,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Protocol
 
@@ -46,7 +46,7 @@ class Compiled(Protocol):
     """A template that is ready to be filled."""
 
     def fill(self, recipient: Mapping[str, Any], name: MessageName, date: datetime) -> Envelope:
-        """The message to one recipient. Raises RowError."""
+        """The message to one recipient, dated in real time. Raises RowError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +378,7 @@ class _Worker:
             return None
         name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
         try:
-            return self._compiled.fill(row, name, now)
+            return self._compiled.fill(row, name, datetime.now(UTC))  # the Date header tells real time
         except (RowError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError) as e:
             if not isinstance(e, RowError):
                 log.exception("permit %s, index %d: its message cannot be made", chunk.permit_id, index)

@@ -48,7 +48,7 @@ def take_permit(journal: BatchJournal | None, chunk: Chunk, now: datetime) -> An
         )
     permit = journal.permit
     if permit.permit_id == chunk.permit_id:
-        return journal, "ignored" if permit.active else "answered", permit.result
+        return (journal, "ignored", None) if permit.active else _answered(*reported(journal, now))
     if _is_older(chunk.permit_id, permit.permit_id):
         return _answered(*answer_older(journal, chunk, now))
     if permit.active:

@@ -1,0 +1,223 @@
+"""The journal under permits in any order, orders, outcomes, and a death at any commit.
+
+The machine plays gate, wire and changelog. What is on the wire is decided only by what the journal granted in
+a committed transaction; a death forgets everything but the committed rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from journals import HOUR, NOON, chunk, control
+
+from schemas.chunk import Chunk, ChunkResult
+from sender.journal import core, rows
+from sender.journal.report import unsent
+from sender.journal.values import BatchJournal, Ended, merged
+
+commits = st.sampled_from([True, True, True, False])
+
+
+class OwnerOfABatch(RuleBasedStateMachine):
+    @initialize(size=st.sampled_from([1, 3, 20, 51, 110]), policy=st.sampled_from(["hold", "hold", "resend"]))
+    def plan(self, size: int, policy: str) -> None:
+        self.size, self.policy = size, policy
+        self.log: dict[bytes, bytes] = {}
+        self.journal: BatchJournal | None = None
+        self.recorded: BatchJournal | None = None
+        self.now = NOON
+        self.issued: list[Chunk] = []
+        self.round = 0
+        self.orders = 0
+        self.on_wire: set[int] = set()
+        self.sent: Counter[tuple[int, int]] = Counter()
+        self.doubted: Counter[int] = Counter()
+        self.version = 0
+        self.finals: dict[str, ChunkResult] = {}
+
+    def commit(self, journal: BatchJournal, survive: bool, *results: ChunkResult) -> bool:
+        """Write the rows; or die before that, and be the next owner."""
+        if not survive:
+            self.die()
+            return False
+        for key, value in rows.changes(self.recorded, journal, self.now):
+            if value is None:
+                self.log.pop(key, None)
+            else:
+                self.log[key] = value
+        self.recorded = self.journal = journal
+        for result in results:
+            assert result.version > self.version
+            self.version = result.version
+            if result.final:
+                self.take_final(result)
+        return True
+
+    def take_final(self, result: ChunkResult) -> None:
+        """The gate's view: what is unsent is neither settled nor on a wire, and all that is open is unsent."""
+        assert self.journal is not None
+        states = self.journal.states()
+        for start, end in result.unsent:
+            assert set(states[start:end]) == {"o"}
+        permitted = next(c for c in self.issued if c.permit_id == result.permit_id)
+        assert result.begun <= permitted.permitted()
+        assert sum(result.sent_on.values()) == result.begun
+        self.finals[result.permit_id] = result
+
+    @rule()
+    def die(self) -> None:
+        self.journal = self.recorded = None
+        if b"c/1!" in self.log:
+            windows = [value for key, value in self.log.items() if b"#" in key]
+            self.journal = rows.load(self.log[b"c/1!"], windows)
+            self.recorded = self.journal if windows else rows.without_rows(self.journal)
+        self.on_wire.clear()  # whatever came of them, nobody knows
+        if self.journal is not None:
+            left = core.interrupted(self.journal)
+            self.doubted.update(left)
+            self.journal, facts = core.ended(
+                self.journal, [Ended(i, "in_doubt", self.now, recovered=True) for i in left]
+            )
+            assert [f.ended.index for f in facts] == left
+            self.commit(self.journal, survive=True)
+
+    @rule(seconds=st.integers(1, 3000))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(data=st.data(), survive=commits, raise_round=st.booleans())
+    def a_new_permit(self, data: st.DataObject, survive: bool, raise_round: bool) -> None:
+        if raise_round and self.journal is not None and not self.journal.permit.active:
+            self.round += 1
+        wanted = data.draw(st.sets(st.integers(0, self.size - 1), min_size=1))
+        late = data.draw(st.integers(0, 3)) == 0
+        new = chunk(
+            len(self.issued) + 1, merged(sorted(wanted)), self.size, round=self.round, in_doubt=self.policy,
+            until=self.now if late else self.now + HOUR, issued_at=self.now,
+        )  # fmt: skip
+        self.issued.append(new)
+        self.arrives(new, survive)
+
+    @precondition(lambda self: self.issued)
+    @rule(data=st.data(), survive=commits)
+    def a_permit_again(self, data: st.DataObject, survive: bool) -> None:
+        self.arrives(data.draw(st.sampled_from(self.issued)), survive)
+
+    def arrives(self, permit: Chunk, survive: bool) -> None:
+        journal, taken, result = core.take_permit(self.journal, permit, self.now)
+        if permit.permit_id in self.finals and self.journal is not None:
+            assert taken == "answered"
+            if permit.permit_id == self.journal.permit.permit_id:
+                assert result == journal.permit.result
+                assert result is not None
+                assert result.unsent == self.finals[permit.permit_id].unsent
+        assert (result is not None) == (taken == "answered")
+        if taken == "started":
+            assert journal.permit.permit_id == permit.permit_id
+        self.commit(journal, survive, *([] if result is None else [result]))
+
+    @precondition(lambda self: self.journal is not None)
+    @rule(n=st.integers(1, 60), survive=commits)
+    def begin(self, n: int, survive: bool) -> None:
+        assert self.journal is not None
+        journal, indices = core.begin(self.journal, n, self.now)
+        assert len(indices) <= n
+        assert not (set(indices) & self.on_wire)
+        permit = journal.permit
+        if not self.commit(journal, survive):
+            return
+        for i in indices:
+            assert any(start <= i < end for start, end in permit.chunk.ranges)  # type: ignore[union-attr]
+            self.sent[i, permit.round] += 1
+        self.on_wire |= set(indices)
+
+    @precondition(lambda self: self.on_wire)
+    @rule(data=st.data(), survive=commits)
+    def outcomes(self, data: st.DataObject, survive: bool) -> None:
+        assert self.journal is not None
+        some = data.draw(st.sets(st.sampled_from(sorted(self.on_wire)), min_size=1))
+        kinds = st.sampled_from(["accepted", "accepted", "failed", "in_doubt", "suppressed", "not_begun"])
+        came = [Ended(i, k := data.draw(kinds), self.now, 0 if k in {"suppressed", "not_begun"} else 1) for i in some]
+        journal, facts = core.ended(self.journal, [*came, *came])  # said twice: the second time changes nothing
+        assert len(facts) == sum(e.kind != "not_begun" for e in came)
+        round_ = journal.permit.round
+        if not self.commit(journal, survive):
+            return
+        self.on_wire -= some
+        for e in came:
+            if e.kind == "not_begun":
+                self.sent[e.index, round_] -= 1
+            if e.kind == "in_doubt":
+                self.doubted[e.index] += 1
+
+    @precondition(lambda self: self.journal is not None and self.journal.permit.active and not self.on_wire)
+    @rule(survive=commits)
+    def finish(self, survive: bool) -> None:
+        assert self.journal is not None
+        permit = self.journal.permit.chunk
+        assert permit is not None
+        journal, result = core.finish(self.journal, self.now, "done")
+        assert result.unsent == unsent(self.journal, permit)
+        self.commit(journal, survive, result)
+
+    @precondition(lambda self: self.journal is not None)
+    @rule(survive=commits)
+    def report(self, survive: bool) -> None:
+        assert self.journal is not None
+        self.commit(*core.report(self.journal, self.now)[:1], survive)
+
+    @precondition(lambda self: self.journal is not None)
+    @rule(action=st.sampled_from(["pause", "resume", "cancel"]), survive=commits)
+    def order(self, action: str, survive: bool) -> None:
+        assert self.journal is not None
+        self.orders += 1
+        journal, news = core.order(self.journal, control(action, self.orders, at=self.now))
+        assert news
+        self.commit(journal, survive)
+
+    @precondition(lambda self: self.journal is not None and core.in_doubt(self.journal))
+    @rule(resolution=st.sampled_from(["accepted", "drop"]), survive=commits)
+    def resolve(self, resolution: str, survive: bool) -> None:
+        assert self.journal is not None
+        doubt = core.in_doubt(self.journal)
+        self.orders += 1
+        journal, _ = core.order(self.journal, control("resolve", self.orders, resolution=resolution))
+        journal, facts = core.resolve(journal, dict.fromkeys(doubt, "p@x.example"), self.now)
+        assert [f.ended.index for f in facts] == doubt
+        self.commit(journal, survive)
+
+    @invariant()
+    def everybody_is_somewhere(self) -> None:
+        if getattr(self, "journal", None) is not None:
+            assert self.journal is not None
+            states = self.journal.states()
+            assert len(states) == self.size
+            assert set(states) <= set("oiafds")
+            assert {i for i, letter in enumerate(states) if letter == "i"} == self.on_wire
+
+    @invariant()
+    def nobody_is_begun_twice_in_a_round(self) -> None:
+        for (index, _), times in getattr(self, "sent", Counter()).items():
+            assert times <= 1 + (self.doubted[index] if self.policy == "resend" else 0)
+
+    @invariant()
+    def the_rows_say_what_memory_says(self) -> None:
+        if getattr(self, "journal", None) is not None and self.log:
+            assert self.journal is not None
+            loaded = rows.load(self.log[b"c/1!"], [v for k, v in self.log.items() if b"#" in k])
+            ended = core.is_ended(self.journal)
+            mine = replace(self.journal, permit=replace(self.journal.permit, chunk=None)) if ended else self.journal
+            assert (loaded.states(), loaded.permit, loaded.version, loaded.control, loaded.pending) == (
+                mine.states(), mine.permit, mine.version, mine.control, mine.pending,
+            )  # fmt: skip
+
+
+TestOwnerOfABatch = OwnerOfABatch.TestCase
+TestOwnerOfABatch.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
