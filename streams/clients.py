@@ -184,6 +184,13 @@ class _Redacting:
         self.log(level, "%s: %s", error.name(), error.str())
 
 
+class Silent:
+    """A logger for clients whose trouble is expected and told otherwise."""
+
+    def log(self, *_args: object) -> None:
+        """Drop the line."""
+
+
 class Deliveries:
     """Delivery reports of many records: pass it as `on_delivery`, then ask it what failed."""
 
@@ -285,15 +292,16 @@ def wait_for_broker(
     credentials or certificate.
     """
     errors: list[KafkaError] = []
-    admin = kafka.admin(error_cb=errors.append)
+    admin = kafka.admin(error_cb=errors.append, logger=Silent())  # what it would log, `say` says once
     hidden = secrets(kafka.options)
     started = time.monotonic()
     said: float | None = None
     while True:
         left = started + timeout - time.monotonic()
         try:
-            admin.list_topics(timeout=max(0.1, min(2.0, left)))
+            admin.list_topics(timeout=max(0.1, min(1.0, left / 2)))
         except KafkaException as error:
+            admin.poll(0.05)  # serves error_cb, which knows more than "no metadata"
             reason = _reason(error, errors, hidden)
             _raise_if_refused(kafka, errors, hidden)
         else:

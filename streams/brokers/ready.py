@@ -12,7 +12,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.clients import Kafka
+from streams.clients import Kafka, Silent
 from streams.errors import BrokerStartFailed
 
 _NOT_YET = frozenset({
@@ -36,7 +36,7 @@ def wait_until_ready(kafka: Kafka, deadline: float, died: Callable[[], bool], ex
     words) when it passes or when `died()`.
     """
     # Kept in a variable: the futures of an admin client that is garbage never complete.
-    admin = kafka.admin(error_cb=_ignore, logger=_Silent(), reconnect_backoff_max_ms=100)
+    admin = kafka.admin(error_cb=_ignore, logger=Silent(), reconnect_backoff_max_ms=100)
     steps: tuple[Callable[[], object], ...] = (
         lambda: admin.list_topics(timeout=1.0),
         lambda: _ask_groups(admin),
@@ -69,14 +69,9 @@ def _ask_groups(admin: AdminClient) -> None:
 
 
 def _ask_transactions(kafka: Kafka) -> None:
-    producer = kafka.transactional("rampa-ready", error_cb=_ignore, logger=_Silent())
+    producer = kafka.transactional("rampa-ready", error_cb=_ignore, logger=Silent())
     producer.init_transactions(5.0)
 
 
 def _ignore(_error: KafkaError) -> None:
     """A broker that is starting is expected to refuse."""
-
-
-class _Silent:
-    def log(self, *_args: object) -> None:
-        """A broker that is starting is expected to refuse."""
