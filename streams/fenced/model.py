@@ -94,7 +94,7 @@ class FencedSettings:
     slice:            longest time that `wake` waits for; also what an idle process costs.
     drain:            how long a planned hand-over waits for work that is busy.
     max_poll_interval: the same for a member whose thread hangs; must exceed `drain` and `load_timeout`.
-    commit_timeout:   how long one call of a transaction may wait for the broker before the process leaves.
+    commit_timeout:   how long a transaction may wait for the broker before the process leaves.
     load_timeout:     how long an assignment may take, waiting behind a dead owner's transaction included.
     max_batch:        inputs given to one `step` at most.
     """
@@ -104,7 +104,7 @@ class FencedSettings:
     slice: float = 0.01
     drain: float = 10.0
     max_poll_interval: float = 120.0
-    commit_timeout: float = 15.0
+    commit_timeout: float = 10.0
     load_timeout: float = 90.0
     max_batch: int = 1000
 

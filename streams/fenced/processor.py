@@ -16,6 +16,7 @@ longer be what was committed, and the next start reads that.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -30,6 +31,7 @@ from streams.fenced.loading import Loader
 from streams.fenced.model import Effects, FencedSettings, Input, Output, Role
 from streams.fenced.offsets import Ledger
 from streams.fenced.records import as_input
+from streams.fenced.startup import check_topics, until_answered
 from streams.fenced.transaction import Transactions, refusal
 
 log = logging.getLogger(__name__)
@@ -132,8 +134,10 @@ class FencedProcessor:
         self._producer = producer
         self._transactions = self._new_transactions()
         self._loader = self._new_loader()
+        say = functools.partial(log.warning, "%s waits for Kafka at %s: %s", self._id, self._kafka.bootstrap)
         if not (
-            self._retrying(lambda: producer.init_transactions(5.0), stop) and self._retrying(self._check_topics, stop)
+            until_answered(lambda: producer.init_transactions(5.0), stop, say)
+            and until_answered(lambda: check_topics(self._consumer, self._input, self._state), stop, say)
         ):
             self._consumer.close()
             return False
@@ -147,36 +151,6 @@ class FencedProcessor:
 
     def _new_loader(self) -> Loader:
         return Loader(self._kafka, self._group, self._input, self._state, self._settings.load_timeout)
-
-    def _retrying(self, attempt: Callable[[], object], stop: Callable[[], bool]) -> bool:
-        said = float("-inf")
-        while not stop():
-            try:
-                attempt()
-            except KafkaException as e:
-                error: KafkaError = e.args[0]
-                if error.fatal():
-                    raise refusal(error) from e
-                if self._monotonic() - said > 10:
-                    said = self._monotonic()
-                    log.warning("%s waits for Kafka at %s: %s", self._id, self._kafka.bootstrap, error.str())
-                self._wake.wait(0.2)
-            else:
-                return True
-        return False
-
-    def _check_topics(self) -> None:
-        counts = {}
-        for topic in (self._input, self._state):
-            found = self._consumer.list_topics(topic, timeout=5.0).topics[topic]
-            if found.error is not None:
-                raise KafkaException(found.error)
-            counts[topic] = len(found.partitions)
-        if counts[self._input] != counts[self._state]:
-            raise OperatorNeeded(
-                f"{self._input} has {counts[self._input]} partitions and {self._state} {counts[self._state]}; "
-                "state lies on the partition of its input, so make both equal before anything is processed"
-            )
 
     def _leave(self) -> None:
         """Hands over by the revocation that closing causes; after a failure without finishing anything."""

@@ -33,6 +33,7 @@ class Transactions:
         self._member = member
         self._input = input_topic
         self._timeout = timeout
+        self._deadline = 0.0
         self._at = at
 
     def commit(self, outputs: Iterable[Output], offsets: dict[int, int]) -> None:
@@ -53,6 +54,7 @@ class Transactions:
     def _try(self, records: list[Output], offsets: dict[int, int], *, last: bool) -> object | None:
         """None when committed; the generation that was refused when it may be tried again."""
         generation: object = None
+        self._deadline = time.monotonic() + self._timeout
         try:
             self._producer.begin_transaction()
             self._at("begun")
@@ -64,7 +66,7 @@ class Transactions:
                 generation = self.generation()
                 self._at("generation read")
                 positions = [TopicPartition(self._input, p, offset) for p, offset in offsets.items()]
-                self._producer.send_offsets_to_transaction(positions, generation, self._timeout)
+                self._producer.send_offsets_to_transaction(positions, generation, self._left())
             self._at("offsets sent")
             self._end()
         except KafkaException as e:
@@ -80,12 +82,9 @@ class Transactions:
 
     def flush(self) -> None:
         """All records are on the broker before the group is asked whether this process is still the owner."""
-        left = self._producer.flush(self._timeout)
+        left = self._producer.flush(self._left())
         if left:
-            raise TransactionFailed(
-                f"{left} records did not reach the broker within {self._timeout:.0f} s; the process leaves, "
-                "and the next start goes on from what was committed"
-            )
+            raise TransactionFailed(_stuck(left, self._timeout))
 
     def generation(self) -> object:
         """The group's generation and our member id, as of now; what a broker checks a transaction against.
@@ -106,15 +105,20 @@ class Transactions:
                 )
             except BufferError:
                 self._producer.poll(0.05)
+                if time.monotonic() > self._deadline:
+                    raise TransactionFailed(_stuck("some", self._timeout)) from None
 
     def _end(self) -> None:
-        deadline = time.monotonic() + self._timeout
         while True:
             try:
-                return self._producer.commit_transaction(max(1.0, deadline - time.monotonic()))
+                return self._producer.commit_transaction(self._left())
             except KafkaException as e:
-                if not e.args[0].retriable() or time.monotonic() > deadline:
+                if not e.args[0].retriable() or time.monotonic() > self._deadline:
                     raise
+
+    def _left(self) -> float:
+        """What is left of the transaction's time, at least a second: each step gets its chance."""
+        return max(1.0, self._deadline - time.monotonic())
 
     def _abort(self, error: KafkaError | None) -> None:
         """So that readers and the next owner need not wait for the transaction's time-out."""
@@ -131,6 +135,13 @@ class Transactions:
             if time.monotonic() > deadline:
                 raise Fenced("the group has gone on without this process; it leaves, and another has its work")
             time.sleep(0.005)
+
+
+def _stuck(records: object, seconds: float) -> str:
+    return (
+        f"{records} records did not reach the broker within {seconds:.0f} s; the process leaves, and the next "
+        "start goes on from what was committed"
+    )
 
 
 def refusal(error: KafkaError) -> FencedProcessingError:

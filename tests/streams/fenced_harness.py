@@ -127,7 +127,7 @@ class Field:
     def read(self, suffix: str) -> Iterator[Input]:
         return read_topic(self.kafka, self.prefix + suffix)
 
-    def outputs(self) -> list[list[Any]]:
+    def outputs(self) -> list[Any]:
         """All committed outputs."""
         return [json.loads(i.value or b"") for i in self.read(".out")]
 

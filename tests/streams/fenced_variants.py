@@ -56,7 +56,7 @@ class PollsBeforeCommit(Real):
         super()._commit(effects)
 
     def _offsets(self, effects: Effects) -> dict[int, int]:
-        return self._computed
+        return self._computed if effects.touched() else super()._offsets(effects)
 
 
 class OffsetsBeforeFlush(Real):

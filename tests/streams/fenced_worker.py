@@ -8,8 +8,8 @@ without inputs: a transaction that consumed nothing.
 
 `variant` takes one rule out. `stop_at` names a point at which the process suspends itself (SIGSTOP), the first
 time that it passes it with effects; `hold` a file that it waits for between a step and its transaction;
-`await_rebalance` waits for the group's next generation after one was read
-for the first transaction; `linger_ms` keeps records in the producer until they are flushed. The exit code is that of the error.
+`await_rebalance` waits for the group's next generation after one was read for the first transaction;
+`linger_ms` keeps records in the producer until they are flushed. The exit code is that of the error.
 """
 
 from __future__ import annotations

@@ -45,9 +45,9 @@ class Chaos:
         while self.sent < inputs or sum(self.done.values()) < rounds:
             self._disturb(asleep)
             until_next = time.monotonic() + self.random.uniform(*pause)
-            self._send(min(per_round, inputs - self.sent), until_next)
+            self.send(min(per_round, inputs - self.sent), until_next - time.monotonic())
             while time.monotonic() < until_next:
-                self._tend()
+                self.tend()
                 time.sleep(0.02)
         for slot in list(self.asleep):
             self._wake(slot)
@@ -57,7 +57,7 @@ class Chaos:
         """Wait until every input has an output; the dead go on being replaced meanwhile."""
 
         def complete() -> bool:
-            self._tend()
+            self.tend()
             ends = self.field.kafka.consumer(self.field.prefix, read_committed=True)
             try:
                 return sum(max(0, tp.offset) for tp in ends.committed(self.field.inputs(), timeout=10)) == self.sent
@@ -76,17 +76,19 @@ class Chaos:
     def _start(self, slot: str) -> Worker:
         return self.field.worker(slot)
 
-    def _send(self, count: int, deadline: float) -> None:
-        step = max(0.0, deadline - time.monotonic()) / (count // 50 + 2)
+    def send(self, count: int, seconds: float) -> None:
+        """Produce so many inputs over about so long."""
+        step = max(0.0, seconds) / (count // 50 + 2)
         for n in range(count):
             self.producer.produce(self.field.prefix + ".in", b"x" * 100, b"k%d" % (self.sent % KEYS))
             self.sent += 1
             if n % 50 == 0:
                 self.producer.poll(0)
-                self._tend()
+                self.tend()
                 time.sleep(step)
 
-    def _tend(self) -> None:
+    def tend(self) -> None:
+        """Wake who has slept enough, replace who has ended."""
         for slot, until_then in list(self.asleep.items()):
             if time.monotonic() > until_then:
                 self._wake(slot)

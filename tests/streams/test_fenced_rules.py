@@ -17,6 +17,8 @@ from confluent_kafka import TopicPartition
 from fenced_harness import Field, until
 
 from streams.clients import Kafka
+from streams.fenced import Fenced, Output
+from streams.fenced.transaction import Transactions
 
 pytestmark = pytest.mark.apache
 
@@ -79,6 +81,27 @@ def test_a_live_member_cannot_commit_for_a_partition_that_it_has_handed_over(
     handed_over = broken[0]
     assert len(handed_over) == 1
     assert broken[1] == sorted([[0, 0, 1], [1, 0, 1], *([p, 0, 1] for p in handed_over)])
+
+
+def test_a_process_without_a_member_id_does_not_commit_though_a_broker_would_let_it(
+    apache_kafka: Kafka, tmp_path: Path
+) -> None:
+    with Field(apache_kafka, tmp_path) as f:
+        owner = f.worker("a")
+        until(lambda: len(owner.owns()) == 2, "another process owns all")
+        stranger, producer = f.kafka.consumer(f.prefix), f.kafka.transactional(f.prefix + "-stranger")
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        producer.produce(f.prefix + ".out", b'"stranger"', partition=0)
+        position = TopicPartition(f.prefix + ".in", 0, 0)
+        producer.send_offsets_to_transaction([position], stranger.consumer_group_metadata(), 10)
+        producer.commit_transaction(10)
+        assert f.outputs() == ["stranger"]
+        guarded = Transactions(producer, stranger, f.prefix + ".in", 10, print)
+        with pytest.raises(Fenced):
+            guarded.commit([Output(f.prefix + ".out", None, b'"again"', partition=0)], {0: 0})
+        stranger.close()
+        assert f.outputs() == ["stranger"]
 
 
 def test_all_records_are_on_the_broker_before_the_group_is_asked(apache_kafka: Kafka, tmp_path: Path) -> None:
