@@ -43,8 +43,8 @@ RETRY_AFTER = 0.2
 """Real seconds between two tries of one record."""
 
 
-EMBEDDED_SESSION = 2.0
-"""Seconds: the embedded broker lets a group's first join wait for half of it, twice."""
+EMBEDDED_SESSION = 3.0
+"""Seconds: the embedded broker lets a group's first join wait for half of it (a static member's twice three)."""
 
 
 class Refused(Exception):
@@ -93,6 +93,7 @@ def faust_app(ctx: Context, name: str, **overrides: Any) -> GuardedApp:
     session = ctx.settings.kafka.session_timeout.total_seconds()
     if ctx.kafka.embedded:
         session = min(session, EMBEDDED_SESSION)
+    member = None if ctx.kafka.embedded else f"{ctx.group(name)}-{ctx.installation.id}-{ctx.slot}"
     data = ctx.data / "faust" / ctx.slot
     data.mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {
@@ -104,7 +105,7 @@ def faust_app(ctx: Context, name: str, **overrides: Any) -> GuardedApp:
         "broker_request_timeout": 40.0,
         "broker_max_poll_interval": 300.0,
         "broker_commit_interval": 0.5,
-        "consumer_group_instance_id": f"{ctx.group(name)}-{ctx.installation.id}-{ctx.slot}",
+        "consumer_group_instance_id": member,
         "consumer_auto_offset_reset": "earliest",
         "producer_acks": -1,
         "producer_linger_ms": 0,
