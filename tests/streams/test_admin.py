@@ -119,7 +119,7 @@ def test_a_topic_that_the_broker_refuses_is_named_with_the_reason(apache_kafka: 
 
 @pytest.mark.apache
 def test_clean_up_is_as_the_registry_says(apache_kafka: Kafka, prefix: str) -> None:
-    from confluent_kafka.admin import ConfigResource
+    from confluent_kafka.admin._config import ConfigResource
 
     create_topics(apache_kafka, FEW, 1, prefix)
     admin = apache_kafka.admin()

@@ -14,7 +14,7 @@ from typing import Literal
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import ConfigResource
+from confluent_kafka.admin._config import ConfigResource
 from waiting import eventually
 
 from schemas.topics import Topic

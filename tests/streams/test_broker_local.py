@@ -33,7 +33,7 @@ def values(kafka: Kafka, topic: str, count: int) -> list[bytes | None]:
 
 @pytest.mark.apache
 def test_acknowledged_records_survive_kill_9_and_a_second_broker_is_refused(kafka_home: Path, tmp_path: Path) -> None:
-    from confluent_kafka.admin import NewTopic
+    from confluent_kafka.cimpl import NewTopic
 
     broker = LocalBroker(tmp_path, home=kafka_home, jvm_options=QUICK)
     try:
