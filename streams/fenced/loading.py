@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.clients import Kafka
 from streams.fenced.errors import OperatorNeeded, TransactionFailed
-from streams.fenced.offsets import starting_offset
+from streams.fenced.offsets import HAS_STATE, Committed, starting_offset
 
 _SLICE = 0.2
 _BATCH = 5000
@@ -40,7 +40,7 @@ class Start:
     partition: int
     offset: int
     state: Mapping[bytes, bytes]
-    first: bool
+    committed: Committed | None
 
 
 class Loader:
@@ -62,20 +62,23 @@ class Loader:
         states = self._read(ends, deadline, idle)
         inputs = self._watermarks(self._input, partitions, read_committed=False)
         return [
-            Start(p, self._start(p, committed[p], inputs[p], len(states[p])), states[p], committed[p] is None)
+            Start(p, self._start(p, committed[p], inputs[p], len(states[p]), p in ends), states[p], committed[p])
             for p in partitions
         ]
 
     def committed(
         self, member: Consumer, partitions: list[int], deadline: float, idle: Callable[[], None]
-    ) -> dict[int, int | None]:
+    ) -> dict[int, Committed | None]:
         """The group's offsets, once no transaction is pending on them."""
         wanted = [TopicPartition(self._input, p) for p in partitions]
         while True:
             idle()
             found = _committed(member, wanted)
             if found is not None:
-                return {tp.partition: tp.offset if tp.offset >= 0 else None for tp in found}
+                return {
+                    tp.partition: Committed(tp.offset, tp.metadata == HAS_STATE) if tp.offset >= 0 else None
+                    for tp in found
+                }
             self._check(deadline, "the committed offsets do not become stable")
 
     def state_ends(self, partitions: list[int]) -> dict[int, int]:
@@ -83,11 +86,14 @@ class Loader:
         marks = self._watermarks(self._state, partitions, read_committed=False)
         return {p: high for p, (low, high) in marks.items() if high > low}
 
-    def _start(self, partition: int, committed: int | None, marks: tuple[int, int], rows: int) -> int:
+    def _start(
+        self, partition: int, committed: Committed | None, marks: tuple[int, int], rows: int, changelog: bool
+    ) -> int:
         low, high = marks
         if self._kafka.embedded and committed is not None:
-            high = max(high, committed)  # that broker takes the last batch's first record for the last of all
-        return starting_offset(f"{self._input}[{partition}]", committed, low, high, rows, self._group)
+            high = max(high, committed.offset)  # that broker takes the last batch's first record for the last of all
+        place = f"{self._input}[{partition}]"
+        return starting_offset(place, committed, low, high, rows, self._group, changelog=changelog)
 
     def _watermarks(self, topic: str, partitions: list[int], *, read_committed: bool) -> dict[int, tuple[int, int]]:
         asking = self._kafka.consumer(f"{self._group}.loader", read_committed=read_committed)

@@ -74,6 +74,7 @@ class Role(Protocol):
     def step(self, inputs: Sequence[Input], now: float) -> Effects | None:
         """What follows from the inputs and the time (Unix seconds).
 
+        Called at least every `poll` seconds, also without inputs and while nothing is owned; soon after `wake`.
         None commits nothing: the inputs given stay uncommitted until later effects say otherwise. Effects
         without rows and outputs commit the offsets alone.
         """

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from streams.fenced.errors import EffectsError, OperatorNeeded
 from streams.fenced.model import Effects
+
+HAS_STATE = "state"
+"""What stands beside a partition's committed offset once a state row was written for it; so state that has
+vanished is noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A partition's committed offset, and whether state was ever committed with it."""
+
+    offset: int
+    has_state: bool
 
 
 class Ledger:
@@ -17,13 +30,17 @@ class Ledger:
     def __init__(self) -> None:
         self._given: dict[int, int] = {}
         self._committed: dict[int, int] = {}
+        self._has_state: set[int] = set()
 
-    def assign(self, partition: int, offset: int) -> None:
+    def assign(self, partition: int, offset: int, *, has_state: bool = False) -> None:
         self._given[partition] = self._committed[partition] = offset
+        if has_state:
+            self._has_state.add(partition)
 
     def drop(self, partition: int) -> None:
         self._given.pop(partition, None)
         self._committed.pop(partition, None)
+        self._has_state.discard(partition)
 
     def partitions(self) -> list[int]:
         return sorted(self._given)
@@ -37,6 +54,14 @@ class Ledger:
 
     def give(self, partition: int, offset: int) -> None:
         self._given[partition] = offset + 1
+
+    def note_state(self, partitions: Iterable[int]) -> None:
+        """State rows are being written for these; see `HAS_STATE`."""
+        self._has_state.update(partitions)
+
+    def metadata(self, partition: int) -> str:
+        """What is committed beside the partition's offset."""
+        return HAS_STATE if partition in self._has_state else ""
 
     def positions(self) -> dict[int, int]:
         """The committed offset of all that is ours: valid at any time, moves nothing."""
@@ -73,29 +98,38 @@ class Ledger:
             raise EffectsError(f"partitions {foreign} are not ours; a role must forget a partition in `lost`")
 
 
-def starting_offset(place: str, committed: int | None, low: int, high: int, state: int, group: str) -> int:
+def starting_offset(
+    place: str, committed: Committed | None, low: int, high: int, rows: int, group: str, *, changelog: bool
+) -> int:
     """Where the input partition `place` is read from; never a silent reset.
 
-    `committed` is None before the group's first commit, `low`..`high` what the topic holds, `state` the
-    number of rows in the partition's changelog. Raises `OperatorNeeded`.
+    `committed` is None before the group's first commit, `low`..`high` what the topic holds, `rows` what the
+    partition's state has, `changelog` whether its changelog holds anything. Raises `OperatorNeeded`.
     """
     if committed is None:
-        if state:
+        if rows:
             raise OperatorNeeded(
-                f"{place}: {state} rows of state but no committed offset of group {group} (expired or deleted?); "
+                f"{place}: {rows} rows of state but no committed offset of group {group} (expired or deleted?); "
                 "starting over would do everything again. Set the group's offset to where processing stopped, "
                 "or delete the state topic to really begin anew"
             )
         return low
-    if committed < low:
+    offset = committed.offset
+    if committed.has_state and not changelog:
         raise OperatorNeeded(
-            f"{place}: offsets {committed} to {low - 1} were deleted before group {group} processed them "
+            f"{place}: group {group} stands at {offset} and had state, but its part of the state topic is empty "
+            "(deleted, or made anew?); going on would forget what was done. Restore the state topic, or delete "
+            "the group's offsets too to really begin anew"
+        )
+    if offset < low:
+        raise OperatorNeeded(
+            f"{place}: offsets {offset} to {low - 1} were deleted before group {group} processed them "
             "(retention too short?). Restore them, or accept the loss by setting the group's offset to "
             f"{low}"
         )
-    if committed > high:
+    if offset > high:
         raise OperatorNeeded(
-            f"{place}: group {group} stands at {committed}, but the topic ends at {high}: it was truncated or "
+            f"{place}: group {group} stands at {offset}, but the topic ends at {high}: it was truncated or "
             "made anew. Restore the topic, or delete state topic and group to begin anew"
         )
-    return committed
+    return offset

@@ -216,6 +216,7 @@ class FencedProcessor:
         rows = [Output(self._state, key, value, partition=p) for p, key, value in effects.state]
         records = [output for _, output in effects.outputs]
         offsets = self._offsets(effects)
+        self._ledger.note_state(p for p, _, _ in effects.state)
         if rows or records or offsets:
             self._transact(rows + records, offsets)
 
@@ -224,7 +225,7 @@ class FencedProcessor:
 
     def _transact(self, records: list[Output], offsets: dict[int, int]) -> None:
         self._begun = self._monotonic()
-        self._transactions.commit(records, offsets)
+        self._transactions.commit(records, offsets, self._ledger.metadata)
         self._ledger.commit(offsets)
         self._confirmed = self._begun
         self._at("committed")
@@ -260,11 +261,12 @@ class FencedProcessor:
             began = self._monotonic()
             log.info("%s is given %s", self._id, partitions)
             starts = self._loader.load(consumer, partitions, self._while_loading)
-            genesis = {s.partition: s.offset for s in starts if s.first}
+            genesis = {s.partition: s.offset for s in starts if s.committed is None}
             if genesis:
                 self._transact([], genesis)
             for start in starts:
-                self._ledger.assign(start.partition, start.offset)
+                had_state = start.committed is not None and start.committed.has_state
+                self._ledger.assign(start.partition, start.offset, has_state=had_state)
                 self._role.assigned(start.partition, start.state)
             positions = [self._tp(s.partition, s.offset) for s in starts]
             consumer.incremental_assign(positions)

@@ -36,22 +36,27 @@ class Transactions:
         self._deadline = 0.0
         self._at = at
 
-    def commit(self, outputs: Iterable[Output], offsets: dict[int, int]) -> None:
-        """Raises `Fenced` or `TransactionFailed`; after either the process must leave.
+    def commit(
+        self, outputs: Iterable[Output], offsets: dict[int, int], metadata: Callable[[int], str] = lambda _: ""
+    ) -> None:
+        """`metadata` says what is committed beside a partition's offset.
+
+        Raises `Fenced` or `TransactionFailed`; after either the process must leave.
 
         A rebalance in which this member takes part may raise the group's generation between the moment at
         which it is read here and the moment at which the broker checks it. Nothing is handed over before
         this thread polls again, so the same effects are tried under the new generation.
         """
         records = list(outputs)
+        positions = [TopicPartition(self._input, p, offset, metadata(p)) for p, offset in offsets.items()]
         for left in reversed(range(_TRIES)):
-            generation = self._try(records, offsets, last=left == 0)
+            generation = self._try(records, positions, last=left == 0)
             if generation is None:
                 return
             log.info("the group's generation changed within a transaction; trying it again")
             self._wait_for_other_generation(generation)
 
-    def _try(self, records: list[Output], offsets: dict[int, int], *, last: bool) -> object | None:
+    def _try(self, records: list[Output], positions: list[TopicPartition], *, last: bool) -> object | None:
         """None when committed; the generation that was refused when it may be tried again."""
         generation: object = None
         self._deadline = time.monotonic() + self._timeout
@@ -62,10 +67,9 @@ class Transactions:
                 self._produce(record)
             self.flush()
             self._at("flushed")
-            if offsets:
+            if positions:
                 generation = self.generation()
                 self._at("generation read")
-                positions = [TopicPartition(self._input, p, offset) for p, offset in offsets.items()]
                 self._producer.send_offsets_to_transaction(positions, generation, self._left())
             self._at("offsets sent")
             self._end()

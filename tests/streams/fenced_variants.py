@@ -10,6 +10,7 @@ from confluent_kafka import Consumer
 
 from streams.fenced import Effects, FencedProcessor
 from streams.fenced.loading import Loader, Start
+from streams.fenced.offsets import Committed
 from streams.fenced.transaction import Transactions
 
 
@@ -89,8 +90,15 @@ class ReadsToCommittedEnd(Real):
 
 
 class _Careless(Loader):
-    def _start(self, partition: int, committed: int | None, marks: tuple[int, int], rows: int) -> int:  # noqa: ARG002
-        return super()._start(partition, committed, marks, 0)
+    def _start(
+        self,
+        partition: int,
+        committed: Committed | None,
+        marks: tuple[int, int],
+        rows: int,  # noqa: ARG002
+        changelog: bool,
+    ) -> int:
+        return super()._start(partition, committed, marks, 0, changelog)
 
 
 class StartsOver(Real):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streams.fenced import Effects, EffectsError, FencedSettings, OperatorNeeded, Output
-from streams.fenced.offsets import Ledger, starting_offset
+from streams.fenced.offsets import Committed, Ledger, starting_offset
 
 
 def ledger(**given_offsets: int) -> Ledger:
@@ -72,17 +72,21 @@ def test_a_dropped_partition_expects_nothing() -> None:
     low=st.integers(0, 50),
     length=st.integers(0, 50),
     rows=st.integers(0, 3),
+    had_state=st.booleans(),
+    changelog=st.booleans(),
 )
 def test_a_start_is_where_processing_stopped_or_an_error(
-    committed: int | None, low: int, length: int, rows: int
+    committed: int | None, low: int, length: int, rows: int, had_state: bool, changelog: bool
 ) -> None:
     high = low + length
-    right = rows == 0 if committed is None else low <= committed <= high
+    known = None if committed is None else Committed(committed, had_state)
+    right = rows == 0 if committed is None else low <= committed <= high and (changelog or not had_state)
     if right:
-        assert starting_offset("in[0]", committed, low, high, rows, "g") == (low if committed is None else committed)
+        start = starting_offset("in[0]", known, low, high, rows, "g", changelog=changelog)
+        assert start == (low if committed is None else committed)
     else:
         with pytest.raises(OperatorNeeded, match=r"in\[0\].*group g"):
-            starting_offset("in[0]", committed, low, high, rows, "g")
+            starting_offset("in[0]", known, low, high, rows, "g", changelog=changelog)
 
 
 @pytest.mark.parametrize("wrong", [{"drain": 130.0}, {"load_timeout": 120.0}])

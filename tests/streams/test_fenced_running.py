@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.cimpl import NewPartitions
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 from fenced_harness import Field, until
 
 from streams.clients import Kafka
@@ -272,6 +272,28 @@ def test_inputs_deleted_before_they_were_processed_stop_the_process(field: Field
         until(lambda: r.error is not None, "it stops")
     assert isinstance(r.error, OperatorNeeded)
     assert "offsets 1 to 1 were deleted" in str(r.error)
+
+
+def test_state_that_has_vanished_stops_the_process(field: Field) -> None:
+    role = Recorder()
+    role.next = [Effects(state=[(0, b"k", b"v")])]
+    with running(field, role):
+        until(lambda: "committed None" in role.calls, "it has committed")
+    unknowing = Recorder()  # commits offsets alone; what is known of the state stays with them
+    with running(field, unknowing):
+        until(lambda: len(unknowing.owned) == 2, "it owns both")
+        field.put((0, "a"))
+        until(lambda: "committed None" in unknowing.calls, "it has committed")
+    state = field.prefix + ".state"
+    for future in field.admin.delete_topics([state]).values():
+        future.result(20)
+    until(lambda: state not in field.admin.list_topics(timeout=5).topics, "the state topic has gone")
+    for future in field.admin.create_topics([NewTopic(state, 2, 1)]).values():
+        future.result(20)
+    with running(field, Recorder()) as r:
+        until(lambda: r.error is not None, "it stops")
+    assert isinstance(r.error, OperatorNeeded)
+    assert "had state" in str(r.error)
 
 
 def test_topics_with_different_partition_counts_are_refused(field: Field) -> None:
