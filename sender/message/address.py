@@ -27,7 +27,7 @@ def wire_address(address: str) -> tuple[str, bool]:
     if not at or not _LOCAL.fullmatch(local) or not domain:
         raise RowError(f"{address[:100]!r} is not an address (local@domain)")
     if len(local.encode("utf-8", "replace")) > 64:  # RFC 5321, 4.5.3.1.1
-        raise RowError(f"the local part of {address[:100]!r} is longer than 64 octets")
+        raise RowError(f"the address {address[:100]!r} has more than 64 octets before its @")
     try:
         local.encode()
         return f"{local}@{_a_label(domain)}", not local.isascii()

@@ -20,12 +20,12 @@ def part(subtype: str, text: str) -> bytes:
 
 
 def encoded(text: str) -> tuple[str, bytes]:
-    """(name of the encoding, body with CRLF line ends and one at its end)."""
+    """(name of the encoding, body with CRLF line ends and none at its end that `text` has not)."""
     octets = _ENDS.sub("\r\n", text).encode("utf-8", "replace")
     quoted = quoted_printable(octets)
     if len(quoted) <= 4 * ((len(octets) + 2) // 3) * 78 // 76:
         return "quoted-printable", quoted
-    return "base64", base64.encodebytes(octets).replace(b"\n", b"\r\n")
+    return "base64", base64.encodebytes(octets).rstrip(b"\n").replace(b"\n", b"\r\n")
 
 
 def quoted_printable(octets: bytes) -> bytes:
@@ -34,7 +34,7 @@ def quoted_printable(octets: bytes) -> bytes:
     quoted = quoted.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     if b"\n." in quoted or quoted.startswith(b"."):
         quoted = _without_leading_dots(quoted)
-    return quoted if quoted.endswith(b"\r\n") else quoted + b"\r\n"
+    return quoted
 
 
 def _without_leading_dots(quoted: bytes) -> bytes:
@@ -52,7 +52,10 @@ def _without_leading_dots(quoted: bytes) -> bytes:
 
 
 def alternative(parts: list[bytes], boundary: str) -> bytes:
-    """Headers and body of multipart/alternative, the plainest part first (RFC 2046, 5.1.4)."""
+    """Headers and body of multipart/alternative, the plainest part first (RFC 2046, 5.1.4).
+
+    The line end before each boundary is the boundary's, not the part's (5.1.1).
+    """
     mark = b"--" + boundary.encode("ascii")
     head = f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii")
     return head + b"".join(mark + b"\r\n" + one + b"\r\n" for one in parts) + mark + b"--\r\n"

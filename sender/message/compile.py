@@ -102,6 +102,7 @@ class CompiledMessage:
                 _body(read, identity),
             )
         )
+        content = content if content.endswith(b"\r\n") else content + b"\r\n"
         return Envelope(self.mail_from, rcpt_to, content, identity, self.smtputf8 or utf8)
 
     def _unsubscribe_headers(self, identity: str) -> bytes:

@@ -133,7 +133,7 @@ class HtmlScanner:
 
     def _in_text(self, c: str) -> None:
         if self._tail.endswith("<") and (c.isalpha() or c in "/!"):
-            self._at, self._tag, self._tail = _At.TAG_NAME, c, ""
+            self._at, self._tag, self._tail, self._name = _At.TAG_NAME, c, "", ""
         else:
             self._tail = "" if c.isspace() else self._tail + c
 
@@ -150,6 +150,8 @@ class HtmlScanner:
     def _in_in_tag(self, c: str) -> None:
         if c == ">":
             self._end_tag()
+        elif c == "=" and self._name:
+            self._at = _At.BEFORE_VALUE
         elif not c.isspace() and c != "/":
             self._at, self._name = _At.ATTRIBUTE, c
 
@@ -175,7 +177,7 @@ class HtmlScanner:
         if c == ">" and not self._quote:
             self._end_tag()
         elif c == self._quote or (not self._quote and c.isspace()):
-            self._at, self._tail = _At.IN_TAG, ""
+            self._at, self._tail, self._name = _At.IN_TAG, "", ""
         else:
             self._tail += c
 

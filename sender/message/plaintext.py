@@ -61,7 +61,8 @@ def _hold(source: str, environment: Environment, pieces: list[str]) -> list[str]
             if kind in ("variable_end", "block_end"):
                 if len(pieces) > 60_000:
                     raise ValueError("the template has more than 60,000 expressions")
-                pieces.append("".join(inside))
+                # Without whitespace control: the spaces round it are ours now.
+                pieces.append(re.sub(r"^(\{[{%])[-+]|[-+]([%}]\})$", r"\1\2", "".join(inside)))
                 out.append(chr(_FIRST + len(pieces) - 1))
                 inside = []
     return out
@@ -79,8 +80,8 @@ class _Reader(HTMLParser):
         self._pieces = pieces
         self._gap = 0
         """Line ends that are due before what follows."""
-        self._given = 0
-        """Line ends that were written since the last words."""
+        self._given = 3
+        """Line ends that were written since the last words; a text begins as if there were enough."""
         self._branches: list[int] = []
         """`_given` where each open statement began."""
         self._space = False
@@ -182,10 +183,10 @@ class _Reader(HTMLParser):
         self._given = 0
 
     def _flush(self) -> None:
-        if self.out and self._gap > self._given:
+        if self._gap > self._given:
             self.out.append("\n" * min(self._gap - self._given, 3))
             self._given = self._gap
-        elif self.out and self._space and not self._given:
+        elif self._space and not self._given:
             self.out.append(" ")
         self._gap, self._space = 0, False
 

@@ -105,9 +105,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.budget.step()
         of = getattr(obj, "__self__", None)
         if isinstance(of, str):
-            _ask(of, args, kwargs)
             if obj.__name__ == "join":
-                args = (_joinable(*args),)
+                args = tuple(map(_joinable, args))
+            _ask(of, args, kwargs)
         return super().call(context, obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
