@@ -126,7 +126,10 @@ def faust_app(ctx: Context, name: str, **overrides: Any) -> GuardedApp:
         "env": {},
         **overrides,
     }
-    return GuardedApp(ctx.group(name), **settings)
+    app = GuardedApp(ctx.group(name), **settings)
+    if ctx.kafka.embedded:
+        app.fetch_max_wait_ms = 100  # it answers a fetch at the end of that time, also when a record has come
+    return app
 
 
 def changelog(ctx: Context, name: str, table: str) -> str:

@@ -29,6 +29,7 @@ from faust.types import TP
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Runs aiokafka's consumer."""
 
+    app: GuardedApp
     heard_at = 0.0
     """`time.monotonic()` of the last heartbeat that the group's coordinator accepted."""
 
@@ -48,6 +49,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = self.app.fetch_max_wait_ms
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -130,6 +132,8 @@ class GuardedApp(App):
     """A Faust app on the guarded consumer."""
 
     BootStrategy = Boot
+    fetch_max_wait_ms = 500
+    """How long the broker may keep a fetch open while there is nothing."""
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
