@@ -20,9 +20,6 @@ from schemas.batch import Pointer
 from schemas.chunk import Chunk
 from streams.clients import Kafka
 
-_PASSING = 5.0
-"""Seconds for which an error of the broker is taken for a passing one."""
-
 
 class RecipientsError(Exception):
     """Recipients of a batch cannot be had: which record, and what is wrong with it."""
@@ -120,8 +117,12 @@ class Recipients:
                 queued_max_messages_kbytes=2048,
             )
         consumer, deadline = self._consumer, time.monotonic() + self._timeout
-        consumer.assign([TopicPartition(self._topic, pointer.partition, pointer.offset)])
+        at = TopicPartition(self._topic, pointer.partition, pointer.offset)
         try:
+            low, high = consumer.get_watermark_offsets(at, timeout=self._timeout)
+            if not low <= pointer.offset < high:
+                raise RecipientsError(_gone(pointer))
+            consumer.assign([at])
             while time.monotonic() < deadline:
                 message = consumer.poll(0.2)
                 if message is not None and (value := _value(message, pointer)) is not None:
@@ -144,14 +145,18 @@ def _value(message: Message, pointer: Pointer) -> bytes | None:
     error = message.error()
     if error is not None:
         if error.code() in {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
-            raise RecipientsError(f"{place(pointer)} is not there (deleted, or the topic was made anew)")
+            raise RecipientsError(_gone(pointer))
         if error.retriable() or error.code() in {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}:
             return None
         raise RecipientsError(f"{place(pointer)} cannot be read: {error}")
     value = message.value()
     if message.offset() != pointer.offset or value is None:
-        raise RecipientsError(f"{place(pointer)} is not there: the campaign's recipients were deleted")
+        raise RecipientsError(_gone(pointer))
     return value
+
+
+def _gone(pointer: Pointer) -> str:
+    return f"{place(pointer)} is not there: the recipients were deleted, or the topic was made anew"
 
 
 def _pointer_of(chunk: Chunk, index: int) -> Pointer:

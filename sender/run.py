@@ -38,6 +38,8 @@ CLEAN_RETRIES = 5
 """How often a connection that is lost before the body is not counted against the recipient."""
 RETIRED = 5.0
 """Seconds after which a connection that the relay refused is tried again while others work."""
+SLOWER = (0.25, 0.5, 1.0, 2.0)
+"""Seconds for which nothing is begun after a reply that asks for less speed; longer when nothing is taken between."""
 STALE = 0.1
 """Seconds between two looks whether this process is still the owner."""
 
@@ -80,7 +82,6 @@ class _Try:
 
     tries: int = 0
     lost: int = 0
-    throttled: bool = False
 
 
 @dataclass(eq=False)
@@ -103,6 +104,8 @@ class Run:
     _asked: bool = False
     _exhausted: bool = False
     _starved: bool = False
+    _slow_until: float = 0.0
+    _slowed: int = 0
 
     def __post_init__(self) -> None:
         self.batch: BatchKey = (self.chunk.campaign_id, self.chunk.batch_number)
@@ -245,7 +248,7 @@ class Run:
         """Wait for this message's turn. False when the run is over meanwhile."""
         self._pace, wait = self._pace.take(monotonic())
         due = monotonic() + wait
-        while not (self.halted or self.stopping) and (left := due - monotonic()) > 0:
+        while not (self.halted or self.stopping) and (left := max(due, self._slow_until) - monotonic()) > 0:
             await self._changed(left)
         return not (self.halted or self.stopping)
 
@@ -281,6 +284,10 @@ class Run:
             raise RelayDown("busy", outcome.code, outcome.text)
         state.tries += 1
         throttled = int(outcome.kind == "throttled")
+        if throttled:
+            self._slow_down()
+        elif outcome.kind == "accepted":
+            self._slowed = 0
         if outcome.kind in {"transient", "throttled", "lost_before"} and state.tries <= len(self._delays):
             heapq.heappush(self._retries, (monotonic() + self._delays[state.tries - 1], index))
             if throttled:
@@ -288,6 +295,13 @@ class Run:
             return
         self._tries.pop(index, None)
         self.end(self._ended(index, envelope, outcome, state.tries), throttled)
+
+    def _slow_down(self) -> None:
+        """Replies to what was on the wire at the same moment count once."""
+        now = monotonic()
+        if now >= self._slow_until:
+            self._slow_until = now + SLOWER[min(self._slowed, len(SLOWER) - 1)]
+            self._slowed += 1
 
     def _ended(self, index: int, envelope: Envelope, outcome: Outcome, tries: int) -> Ended:
         kinds: dict[str, EndKind] = {"accepted": "accepted", "lost_after": "in_doubt"}

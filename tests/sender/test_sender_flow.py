@@ -1,26 +1,302 @@
-"""A permit goes in; mail, events and results come out. Real broker, real sockets."""
+"""A permit goes in; mail, events and results come out. Real broker, real sockets, one sender for all tests."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from sending import Gate, SenderThread, context, people, recipients_of, settings
+from waiting import eventually
 
+from schemas import topics
+from schemas.batch import Pointer, Range
+from schemas.chunk import Chunk, ChunkResult
+from schemas.event import MailEvent
+from schemas.records import Suppression
 from simulator.process import SimulatorProcess
+from simulator.rules import Drop, Throttle
+from streams import process
 from streams.clients import Kafka
+from streams.settings import Settings
+from streams.table import read_topic
 
 
-def test_a_permit_goes_the_whole_way(any_kafka: Kafka, prefix: str, tmp_path: Path) -> None:
+@dataclass
+class World:
+    gate: Gate
+    mailbox: SimulatorProcess
+    flaky: SimulatorProcess
+    batches: int = 0
+
+    def plan(self, emails: list[str], **more: int) -> int:
+        """A batch of its own for a test."""
+        self.batches += 1
+        self.gate.plan(emails, self.batches, **more)
+        return self.batches
+
+    def events(self, number: int) -> dict[int, MailEvent]:
+        """The last event of each index of a batch."""
+        self.gate.hear()
+        return {e.recipient_index: e for e in self.gate.events if e.batch_number == number}
+
+    def mailed(self, domain: str) -> dict[str, int]:
+        """How often each address of a domain was mailed, by the servers' own record."""
+        records = [*self.mailbox.records(), *self.flaky.records()]
+        return {a: n for a, n in recipients_of(records).items() if a.endswith("@" + domain)}
+
+
+def indices(ranges: tuple[Range, ...]) -> list[int]:
+    return [i for start, end in ranges for i in range(start, end)]
+
+
+@pytest.fixture(scope="module")
+def world(embedded_kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory, prefix = tmp_path_factory.mktemp("flow"), f"flow{uuid.uuid4().hex[:6]}."
+    with (
+        SimulatorProcess(directory / "mailbox") as mailbox,
+        SimulatorProcess(
+            directory / "flaky",
+            rules=[
+                Drop(at="data", every_connection=30, recipient="*@one-in-thirty.example"),
+                Throttle(at="rcpt", per_second=10, burst=5, recipient="*@throttled.example"),
+            ],
+        ) as flaky,
+        Gate(embedded_kafka, prefix) as gate,
+    ):
+        base = settings(mailbox.port, prefix)
+        relay = base.relays["main"]
+        relays = {
+            **base.relays,
+            "flaky": relay.model_copy(update={"port": flaky.port}),
+            "brief-flaky": relay.model_copy(update={"port": flaky.port, "messages_per_connection": 2}),
+            "dead": relay.model_copy(update={"port": process.free_port()}),
+        }
+        these: Settings = base.model_copy(update={"relays": relays})
+        with SenderThread(context(embedded_kafka, these, "s1", directory)):
+            yield World(gate, mailbox, flaky)
+
+
+def test_each_recipient_gets_the_end_that_its_server_gives_it(world: World) -> None:
+    emails = [
+        "fine@ends.example",
+        "bounce+550-5.1.1+a@ends.example",
+        "greylist+1+a@ends.example",
+        "defer+451-4.3.0+a@ends.example",
+        "drop+kept+a@ends.example",
+        "drop+data+a@ends.example",
+        "Stopped@ends.example",
+    ]
+    stop = Suppression(address="stopped@ends.example", reason="unsubscribed", at=datetime.now(UTC))
+    world.gate.put(topics.SUPPRESSIONS, stop.address, stop.encode())
+    ready = world.plan(["canary@ready.example"])  # the suppression has been read when this one went out
+    world.gate.final(world.gate.permit(number=ready))
+    number = world.plan(emails)
+    result = world.gate.final(world.gate.permit(number=number, max_retries=1))
+    assert (result.accepted, result.suppressed, result.failed, result.in_doubt) == (
+        2,
+        1,
+        ((1, 2), (3, 4), (5, 6)),
+        ((4, 5),),
+    )
+    assert (result.begun, sum(result.sent_on.values()), result.unsent, result.stopped) == (6, 6, (), "done")
+    eventually(lambda: len(world.events(number)) == 7)
+    ends = world.events(number)
+    assert [(e.event_type, e.attempt, e.smtp_code, e.reason) for _, e in sorted(ends.items())] == [
+        ("accepted", 1, 250, ""),
+        ("failed", 1, 550, "bad_mailbox"),
+        ("accepted", 2, 250, ""),
+        ("failed", 2, 451, "not_accepting"),
+        ("in_doubt", 1, 0, "network"),
+        ("failed", 2, 0, "network"),
+        ("suppressed", 0, 0, "suppressed"),
+    ]
+    assert world.mailed("ends.example") == {
+        "fine@ends.example": 1, "greylist+1+a@ends.example": 1, "drop+kept+a@ends.example": 1,
+    }  # fmt: skip
+
+
+def test_a_permit_that_is_repeated_sends_nobody_twice_and_is_answered_again(world: World) -> None:
+    number = world.plan(people(40, "repeat.example"))
+    chunk = world.gate.permit(number=number, rate=40)
+    for _ in range(5):
+        world.gate.send(chunk)
+    first = world.gate.final(chunk)
+    world.gate.send(chunk)
+    again: list[ChunkResult] = []
+
+    def answered() -> bool:
+        world.gate.hear()
+        again[:] = [r for r in world.gate.results if r.permit_id == chunk.permit_id and r.version > first.version]
+        return bool(again)
+
+    eventually(answered)
+    assert (again[-1].final, again[-1].accepted, again[-1].unsent) == (True, 40, ())
+    assert world.mailed("repeat.example") == dict.fromkeys(people(40, "repeat.example"), 1)
+
+
+def test_nobody_is_begun_after_until_and_the_rest_is_unsent_exactly(world: World) -> None:
+    number = world.plan(people(100, "until.example"))
+    until = datetime.now(UTC) + timedelta(seconds=1.5)
+    result = world.gate.final(world.gate.permit(number=number, rate=20, until=until))
+    assert result.stopped == "expired"
+    assert 0 < result.accepted < 40
+    assert result.unsent == ((result.accepted, 100),)
+    times = [r.time for r in world.mailbox.records() if r.recipients[0].endswith("@until.example")]
+    assert max(times) < until.timestamp() + 0.5
+    late = world.gate.permit(result.unsent, number=number, until=until)
+    assert world.gate.final(late).unsent == result.unsent
+
+
+@pytest.mark.parametrize(("action", "stopped"), [("pause", "paused"), ("cancel", "cancelled")])
+def test_an_order_in_the_middle_ends_the_permit_and_the_rest_is_unsent(world: World, action: str, stopped: str) -> None:
+    domain = f"{action}.example"
+    number = world.plan(people(200, domain))
+    chunk = world.gate.permit(number=number, rate=40)
+    eventually(lambda: len(world.mailed(domain)) > 10)
+    world.gate.order(action, 1, number)
+    world.gate.order("resume", 0, number)  # older than the first: ignored
+    result = world.gate.final(chunk, 10)
+    assert result.stopped == stopped
+    assert 10 < result.accepted < 200
+    assert result.accepted + len(indices(result.unsent)) == 200
+    rest = world.gate.permit(result.unsent, number=number)
+    assert world.gate.final(rest).accepted == 200
+    assert world.mailed(domain) == dict.fromkeys(people(200, domain), 1)
+
+
+def test_a_relay_that_is_down_is_nobodys_failure(world: World) -> None:
+    number = world.plan(people(5, "down.example"))
+    result = world.gate.final(world.gate.permit(number=number, relay="dead"))
+    assert (result.stopped, result.unsent, result.begun, result.failed) == ("relay_down", ((0, 5),), 0, ())
+    assert "connect" in (result.detail or "")
+    assert world.gate.final(world.gate.permit(result.unsent, number=number)).accepted == 5
+
+
+def test_a_server_that_closes_one_connection_in_thirty_before_data_costs_nobody(world: World) -> None:
+    number = world.plan(people(181, "one-in-thirty.example"))
+    result = world.gate.final(world.gate.permit(number=number, relay="brief-flaky", max_retries=3), 90)
+    assert (result.accepted, result.failed, result.in_doubt, result.unsent) == (181, (), (), ())
+    assert world.mailed("one-in-thirty.example") == dict.fromkeys(people(181, "one-in-thirty.example"), 1)
+
+
+def test_replies_that_ask_for_less_speed_are_counted_and_nobody_is_lost(world: World) -> None:
+    number = world.plan(people(30, "throttled.example"))
+    result = world.gate.final(world.gate.permit(number=number, relay="flaky", connections=5, rate=15))
+    assert result.throttled > 0
+    assert (result.accepted, result.failed) == (30, ())
+    assert world.mailed("throttled.example") == dict.fromkeys(people(30, "throttled.example"), 1)
+
+
+def test_a_permit_keeps_its_rate_by_the_servers_own_record(world: World) -> None:
+    number = world.plan(people(40, "rate.example"))
+    world.gate.final(world.gate.permit(number=number, rate=20, connections=5))
+    times = sorted(r.time for r in world.mailbox.records() if r.recipients[0].endswith("@rate.example"))
+    assert 1.7 < times[-1] - times[0] < 4
+    assert all(later - earlier > 0.7 for earlier, later in zip(times, times[20:], strict=False))
+
+
+def test_what_failed_is_sent_again_in_the_next_round_and_only_that(world: World) -> None:
+    emails = [f"greylist+2+{i}@again.example" if i % 3 == 0 else f"p{i}@again.example" for i in range(9)]
+    number = world.plan(emails)
+    first = world.gate.final(world.gate.permit(number=number, max_retries=0))
+    assert (first.accepted, indices(first.failed)) == (6, [0, 3, 6])
+    second = world.gate.final(world.gate.permit(number=number, round=1, max_retries=1))
+    assert (second.accepted, second.failed, second.begun) == (9, (), 3)
+    assert world.mailed("again.example") == dict.fromkeys(emails, 1)
+    eventually(
+        lambda: {i: e.event_type for i, e in world.events(number).items()} == dict.fromkeys(range(9), "accepted")
+    )
+
+
+def test_those_in_doubt_are_resolved_by_order(world: World) -> None:
+    number = world.plan(["drop+kept+b@doubt.example", "drop+message+c@doubt.example"])
+    chunk = world.gate.permit(number=number, connections=1)
+    assert world.gate.final(chunk).in_doubt == ((0, 2),)
+    world.gate.order("resolve", 1, number, resolution="accepted", address="DROP+kept+b@doubt.example")
+    world.gate.order("resolve", 2, number, resolution="drop", indices=((1, 2),))
+    eventually(lambda: {i: e.event_type for i, e in world.events(number).items()} == {0: "accepted", 1: "failed"})
+
+    def told() -> bool:
+        world.gate.hear()
+        last = max((r for r in world.gate.results if r.batch_number == number), key=lambda r: r.version)
+        return (last.accepted, last.failed, last.in_doubt, last.final) == (1, ((1, 2),), (), True)
+
+    eventually(told)
+
+
+def test_those_in_doubt_are_sent_again_when_the_campaign_says_so(world: World) -> None:
+    number = world.plan(["greylist+1+d@resend.example", "drop+kept+e@resend.example"])
+    result = world.gate.final(world.gate.permit(number=number, in_doubt="resend", max_retries=1))
+    assert (result.accepted, result.begun, result.in_doubt) == (1, 2, ())
+    assert result.unsent == ((1, 2),)  # its first try used up what the permit allowed
+    result = world.gate.final(world.gate.permit(result.unsent, number=number, in_doubt="resend", max_retries=1))
+    assert (result.in_doubt, result.unsent) == (((1, 2),), ())  # often enough
+    assert world.mailed("resend.example")["drop+kept+e@resend.example"] == 2
+    eventually(
+        lambda: len({e.event_id for e in world.gate.events if e.batch_number == number}) == 3 or world.gate.hear()
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"content_hash": "other"}, "the permit is for other"),
+        ({"pointers": (Pointer(partition=0, offset=10**6, start=0, count=3),)}, "is not there"),
+        ({"pointers": (Pointer(partition=0, offset=0, start=0, count=2),)}, "no pointer"),
+        ({"relay": "unheard-of"}, "not in the settings"),
+    ],
+)
+def test_a_permit_that_cannot_be_carried_out_says_why_and_the_loop_goes_on(
+    world: World, change: dict[str, object], words: str
+) -> None:
+    number = world.plan(people(3, "broken.example"))
+    result = world.gate.final(world.gate.permit(number=number, **change))
+    assert result.stopped == ("relay_down" if "relay" in change else "error")
+    assert words in (result.detail or "")
+    assert (result.begun, result.failed) == (0, ())
+    other = world.plan(people(1, "fine.example"))
+    assert world.gate.final(world.gate.permit(number=other)).accepted == 1
+
+
+def test_what_is_no_permit_is_a_dead_letter_and_the_partition_goes_on(world: World, embedded_kafka: Kafka) -> None:
+    number = world.plan(people(1, "dlq.example"))
+    for bad in (b"{", b"[]", b'{"kind":"chunk"}', b'{"kind":"control","version":"x"}'):
+        world.gate.put(topics.CHUNKS, f"c/{number}", bad)
+    assert world.gate.final(world.gate.permit(number=number)).accepted == 1
+    letters = list(read_topic(embedded_kafka, world.gate.name(topics.CHUNKS) + ".dlq"))
+    assert [r.value for r in letters] == [b"{", b"[]", b'{"kind":"chunk"}', b'{"kind":"control","version":"x"}']
+    assert b"permit_id" in dict(letters[2].headers)["error"]
+
+
+def test_permits_of_one_relay_share_connections_and_never_open_more_than_permitted(
+    embedded_kafka: Kafka, prefix: str, tmp_path: Path
+) -> None:
+    with SimulatorProcess(tmp_path / "mailbox") as mailbox, Gate(embedded_kafka, prefix) as gate:
+        for number in (1, 2, 3):
+            gate.plan(people(60, f"b{number}.example"), number)
+        with SenderThread(context(embedded_kafka, settings(mailbox.port, prefix), "s1", tmp_path)):
+            permits: list[Chunk] = [gate.permit(number=n, connections=2, rate=40) for n in (1, 2)]
+            for chunk in permits:
+                assert gate.final(chunk).accepted == 60
+            assert gate.final(gate.permit(number=3, connections=1)).accepted == 60
+        stats = mailbox.stop()
+    assert stats["peak_connections"] <= 4
+
+
+def test_a_permit_goes_the_whole_way_on_both_brokers(any_kafka: Kafka, prefix: str, tmp_path: Path) -> None:
     with SimulatorProcess(tmp_path / "mailbox") as mailbox, Gate(any_kafka, prefix) as gate:
         gate.plan(people(120), part=50)
         with SenderThread(context(any_kafka, settings(mailbox.port, prefix), "s1", tmp_path)):
-            chunk = gate.permit()
-            result = gate.final(chunk)
+            result = gate.final(gate.permit())
             gate.until(120)
         assert recipients_of(mailbox.records()) == dict.fromkeys(people(120), 1)
+        assert gate.kinds() == {"accepted": 120}
     assert (result.accepted, result.begun, result.unsent, result.stopped) == (120, 120, (), "done")
     assert sum(result.sent_on.values()) == 120
-    assert gate.kinds() == {"accepted": 120}
     event = next(e for e in gate.events if e.recipient_index == 7)
     assert (event.recipient, event.recipient_domain, event.tags) == ("p7@mail.example", "mail.example", {"team": "x"})
     assert (event.smtp_code, event.attempt, event.relay) == (250, 1, "main")

@@ -1,0 +1,180 @@
+"""Real sender processes on Apache Kafka, killed, stopped and suspended in the middle of a permit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sending import Gate, people, recipients_of
+from waiting import eventually
+
+from schemas.batch import Range
+from schemas.chunk import ChunkResult
+from schemas.topics import SEND_JOURNAL
+from sender.run import prefetch_limit
+from simulator.process import SimulatorProcess
+from simulator.rules import Slow
+from streams import process
+from streams.clients import Kafka
+from streams.table import read_topic
+
+pytestmark = pytest.mark.apache
+
+N = 400
+RATE = 100.0
+CONNECTIONS = 3
+
+
+@dataclass
+class Senders:
+    """Sender processes on one installation, a gate that the test plays, and the provider that they mail."""
+
+    kafka: Kafka
+    prefix: str
+    directory: Path
+    mailbox: SimulatorProcess
+    gate: Gate
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, slot: str) -> None:
+        argv = [sys.executable, str(Path(__file__).with_name("sender_worker.py"))]
+        argv += [self.kafka.bootstrap, self.prefix, slot, str(self.mailbox.port), str(self.directory)]
+        paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        self.running[slot] = process.start(argv, self.directory / f"{slot}.log", env=environment)
+
+    def log(self, slot: str) -> str:
+        return (self.directory / f"{slot}.log").read_text(errors="replace")
+
+    def signal(self, slot: str, number: signal.Signals) -> None:
+        self.running[slot].send_signal(number)
+
+    def mailed(self) -> Counter[str]:
+        return recipients_of(self.mailbox.records())
+
+    def until_mailed(self, n: int) -> None:
+        eventually(lambda: self.mailed().total() >= n, 60, lambda: f"{n} mails; {self.mailed().total()} came")
+
+    def settled(self, result: ChunkResult) -> None:
+        """Nobody twice, nobody forgotten, by the server's record and by the events."""
+        mailed, doubt = self.mailed(), _indices(result.in_doubt)
+        assert {a: n for a, n in mailed.items() if n > 1} == {}
+        assert (result.final, result.unsent, result.failed) == (True, (), ())
+        assert result.accepted + len(doubt) == N
+        sure = {f"p{i}@mail.example" for i in range(N)} - {f"p{i}@mail.example" for i in doubt}
+        assert sure <= set(mailed)
+        self.gate.until(N)
+        assert self.gate.kinds() == Counter({"accepted": result.accepted, "in_doubt": len(doubt)}) + Counter()
+
+
+def _indices(ranges: tuple[Range, ...]) -> list[int]:
+    return [i for start, end in ranges for i in range(start, end)]
+
+
+@pytest.fixture
+def senders(apache_kafka: Kafka, prefix: str, tmp_path: Path) -> Iterator[Senders]:
+    rules = [Slow(at="message", milliseconds=15)]
+    with SimulatorProcess(tmp_path / "mailbox", rules=rules) as mailbox, Gate(apache_kafka, prefix) as gate:
+        gate.plan(people(N))
+        these = Senders(apache_kafka, prefix, tmp_path, mailbox, gate)
+        try:
+            yield these
+        finally:
+            for one in these.running.values():
+                if one.poll() is None:
+                    one.send_signal(signal.SIGCONT)
+                    one.kill()
+                    one.wait()
+
+
+def test_after_kill_nine_nobody_is_mailed_twice_and_only_what_was_intended_is_in_doubt(senders: Senders) -> None:
+    senders.start("s1")
+    chunk = senders.gate.permit(rate=RATE, connections=CONNECTIONS)
+    senders.until_mailed(120)
+    senders.signal("s1", signal.SIGKILL)
+    senders.running["s1"].wait()
+    before = senders.mailed().total()
+    senders.start("s1")
+    result = senders.gate.final(chunk, 90)
+    senders.settled(result)
+    assert before < N
+    assert 0 < len(_indices(result.in_doubt)) <= CONNECTIONS + 2 * prefetch_limit(CONNECTIONS, RATE)
+
+
+def test_a_planned_stop_leaves_nobody_in_doubt_and_the_next_owner_goes_on(senders: Senders) -> None:
+    senders.start("s1")
+    chunk = senders.gate.permit(rate=RATE, connections=CONNECTIONS)
+    senders.until_mailed(120)
+    senders.signal("s1", signal.SIGTERM)
+    assert senders.running["s1"].wait(20) == 0
+    before = senders.mailed().total()
+    senders.gate.hear()
+    assert senders.gate.results[-1].accepted == before  # what was on the wire was finished and reported
+    assert before < N
+    rows = {r.key: r.value for r in read_topic(senders.kafka, senders.gate.name(SEND_JOURNAL)) if r.key}
+    assert not any(
+        b'"states":"' in (v or b"") and b"i" in (v or b"").split(b'"states":"')[1][:50] for v in rows.values()
+    )
+    senders.start("s2")
+    result = senders.gate.final(chunk, 60)
+    senders.settled(result)
+    assert result.in_doubt == ()
+
+
+def test_partitions_move_to_a_new_process_with_nobody_in_doubt(senders: Senders) -> None:
+    senders.start("s1")
+    others = []
+    for number in range(2, 10):  # on several partitions, so that some of them move
+        senders.gate.plan(people(150, f"b{number}.example"), number)
+        others.append(senders.gate.permit(number=number, rate=15.0, connections=1))
+    chunk = senders.gate.permit(rate=40.0, connections=CONNECTIONS)
+    senders.until_mailed(60)
+    senders.start("s2")
+    result = senders.gate.final(chunk, 90)
+    assert (result.accepted, result.in_doubt, result.unsent) == (N, (), ())
+    for other in others:
+        end = senders.gate.final(other, 60)
+        assert (end.accepted, end.in_doubt, end.failed) == (150, (), ())
+    assert "owns [" in senders.log("s2")
+    assert max(senders.mailed().values()) == 1
+    assert senders.mailed().total() == N + 8 * 150
+
+
+def test_a_suspended_sender_that_wakes_as_a_zombie_mails_nobody_again(senders: Senders) -> None:
+    senders.start("s1")
+    chunk = senders.gate.permit(rate=RATE, connections=CONNECTIONS)
+    senders.until_mailed(120)
+    senders.signal("s1", signal.SIGSTOP)
+    senders.start("s2")
+    result = senders.gate.final(chunk, 90)
+    senders.signal("s1", signal.SIGCONT)
+    # Either a commit is refused and it leaves, or it hears of its loss first and is a member like any other.
+    eventually(lambda: senders.running["s1"].poll() == 3 or "no longer owns [" in senders.log("s1"), 30)
+    senders.settled(result)
+    senders.gate.plan(people(50, "later.example"), 2)
+    assert senders.gate.final(senders.gate.permit(number=2), 60).accepted == 50
+    assert max(senders.mailed().values()) == 1
+    assert len(_indices(result.in_doubt)) <= CONNECTIONS + 2 * prefetch_limit(CONNECTIONS, RATE)
+
+
+def test_a_permit_that_runs_out_while_nobody_owns_it_is_answered_and_not_begun(senders: Senders) -> None:
+    senders.start("s1")
+    until = datetime.now(UTC) + timedelta(seconds=12)
+    chunk = senders.gate.permit(rate=20.0, connections=CONNECTIONS, until=until)
+    senders.until_mailed(20)
+    senders.signal("s1", signal.SIGTERM)
+    assert senders.running["s1"].wait(20) == 0
+    before = senders.mailed().total()
+    eventually(lambda: datetime.now(UTC) > until, 20)
+    senders.start("s1")
+    result = senders.gate.final(chunk, 60)
+    assert (result.stopped, result.accepted, result.unsent) == ("expired", before, ((before, N),))
+    assert senders.mailed().total() == before
