@@ -192,9 +192,9 @@ class World:
         """Until nothing is left to do, or the installation's time is `until`."""
         for _ in range(steps):
             times = [t for t in (self.next_wake, self.events[0][0] if self.events else None) if t is not None]
-            if not times or (until is None and self.done() and not self.events):
+            if until is None and (not times or (self.done() and not self.events)):
                 return
-            if until is not None and self.at(min(times)) > until:
+            if until is not None and (not times or self.at(min(times)) > until):
                 self.real = 1000.0 + (until - self.start).total_seconds() / self.speed
                 return
             self.real = max(self.real, min(times))
@@ -204,6 +204,10 @@ class World:
                 self.real += 0.001
                 self.take(self.core.tick(self.now, self.real))
         raise AssertionError(f"still going after {steps} steps: {self.progress}")
+
+    def standing(self) -> list[CampaignProgress]:
+        """The progress of all campaigns as it stands."""
+        return [self.core.progress(c, self.now, self.real) for c in self.core.tables.campaigns]
 
     def done(self) -> bool:
         return all(c.state in ENDED and not c.permits for c in self.core.tables.campaigns.values())
@@ -317,7 +321,7 @@ class World:
             return
         wanted = [
             i for start, end in chunk.ranges for i in range(start, end)
-            if batch.rounds.get(i, -1) < chunk.round and batch.outcome.get(i, "failed") not in {"accepted", "suppressed"}
+            if batch.rounds.get(i, -1) < chunk.round and batch.outcome.get(i) not in {"accepted", "suppressed"}
         ]  # fmt: skip
         pace = 1 / chunk.rate if chunk.rate else self.latency / chunk.connections
         begins = [(self.real + k * pace, i) for k, i in enumerate(wanted)]

@@ -81,7 +81,7 @@ def test_every_campaign_ends_with_everybody_mailed_once(
     world.run()
     assert len(world.received) == total
     assert world.twice() == 0
-    assert all(p.state == "completed" for p in world.progress.values())
+    assert all(p.state == "completed" for p in world.standing())
     assert not world.dead
     check_days(world)
 
@@ -111,12 +111,12 @@ def test_figures_add_up_whatever_happens(
     for campaign in list(world.core.tables.campaigns):
         world.command("resume", campaign)
     world.run()
-    for progress in world.progress.values():
+    for progress in world.standing():
         assert progress.waiting == progress.in_flight == 0
         assert progress.batches.total == progress.batches.completed + progress.batches.cancelled
     outcomes_known = Counter(k for o in world.owned.values() for k in o.outcome.values())
-    assert sum(p.accepted for p in world.progress.values()) == outcomes_known["accepted"]
-    assert sum(p.suppressed for p in world.progress.values()) == outcomes_known["suppressed"]
+    assert sum(p.accepted for p in world.standing()) == outcomes_known["accepted"]
+    assert sum(p.suppressed for p in world.standing()) == outcomes_known["suppressed"]
     check_days(world)
 
 

@@ -1,0 +1,663 @@
+"""The gate's rules, one by one, by plain values."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from gate_world import (
+    MONDAY,
+    OFFICE,
+    Owned,
+    World,
+    batch_strategy,
+    gate_campaign,
+    plan,
+    planned,
+    ramp_up_batches,
+    settings,
+)  # fmt: skip
+
+from schemas.batch import HoldReason, PlanComplete
+from schemas.chunk import BatchControl, Chunk, ChunkResult
+from schemas.records import ReputationChanged
+from schemas.strategy import Step, Strategy
+
+
+def result(chunk: Chunk, version: int = 1, **more: Any) -> ChunkResult:
+    """The final result of a chunk of which everything was accepted, unless told otherwise."""
+    n = chunk.permitted()
+    return ChunkResult.model_validate({
+        "relay": chunk.relay, "campaign_id": chunk.campaign_id, "batch_number": chunk.batch_number,
+        "permit_id": chunk.permit_id, "round": chunk.round, "version": version, "final": True, "begun": n,
+        "sent_on": {chunk.issued_at.date(): n}, "accepted": n, "stopped": "done", "at": chunk.issued_at, **more,
+    })  # fmt: skip
+
+
+def silent(config: Any = None, **more: Any) -> World:
+    """A world in which nobody sends: the test answers by itself."""
+    world = World(config or settings(), thorough=1.0, **more)
+    world.sender_up = False
+    return world
+
+
+def hold(world: World, campaign: str = "c") -> HoldReason:
+    """The first hold of the campaign as it stands."""
+    return world.core.progress(campaign, world.now, world.real).holds[0]
+
+
+def last(world: World) -> Chunk:
+    """The newest permit."""
+    return max((chunk for _, chunk in world.chunks), key=lambda chunk: chunk.permit_id)
+
+
+# --- plans
+
+
+def test_nothing_is_released_before_the_plan_is_complete() -> None:
+    world = silent()
+    inputs = plan(gate_campaign(size=50), [25, 25])
+    world.give(*inputs[:2])
+    world.run(until=MONDAY + timedelta(hours=2))
+    assert (world.chunks, world.progress) == ([], {})
+    world.give(inputs[2])
+    assert last(world).permitted() == 25
+    assert world.progress["c"].state == "running"
+
+
+def test_a_plan_that_is_complete_before_its_batches_waits_for_them() -> None:
+    world = silent()
+    inputs = plan(gate_campaign(size=50), [25, 25])
+    world.give(inputs[2], inputs[1])
+    assert world.chunks == []
+    world.give(inputs[0])
+    assert last(world).batch_number == 1
+
+
+def test_a_plan_that_comes_again_changes_nothing_and_shows_the_progress_again() -> None:
+    world = silent()
+    inputs = plan(gate_campaign(size=25), [25])
+    world.give(*inputs)
+    store = dict(world.store)
+    world.give(*inputs)
+    assert world.store == store
+    decision = world.core.apply(inputs[-1], world.now, world.real)
+    assert [p.campaign_id for p in decision.progress] == ["c"]
+    assert not decision.rows
+
+
+def test_a_batch_with_other_recipients_fails_a_campaign_that_has_not_begun() -> None:
+    world = silent()
+    campaign = gate_campaign(size=25, start_at=MONDAY + timedelta(days=1))
+    world.give(*plan(campaign, [25]), planned(campaign, 1, 25, "other"))
+    progress = world.progress["c"]
+    assert (progress.state, progress.cancelled) == ("failed", 25)
+    assert "has the source changed?" in progress.problems[0].problem
+
+
+def test_a_batch_with_other_recipients_does_not_touch_a_campaign_that_runs() -> None:
+    world = silent()
+    campaign = gate_campaign(size=25)
+    world.give(*plan(campaign, [25]), planned(campaign, 1, 25, "other"))
+    assert world.progress["c"].state == "running"
+    assert "goes on as it was planned first" in world.dead[0].error
+
+
+def test_a_plan_that_contradicts_itself_fails() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=30), [25]))
+    assert world.progress["c"].problems[0].problem == "the batches have 25 recipients, the plan has 30"
+
+
+def test_a_campaign_without_valid_recipients_is_completed_at_once() -> None:
+    world = silent()
+    campaign = gate_campaign(size=0).model_copy(update={"recipients": 3, "invalid": 2, "duplicate": 1})
+    world.give(PlanComplete(relay="main", campaign=campaign, batches=0))
+    progress = world.progress["c"]
+    assert (progress.state, progress.percent, progress.conserved()) == ("completed", 100.0, 3)
+
+
+def test_a_batch_beyond_the_plan_fails_the_campaign() -> None:
+    world = silent()
+    campaign = gate_campaign(size=25, start_at=MONDAY + timedelta(days=1))
+    world.give(*plan(campaign, [25]), planned(campaign, 2, 25))
+    assert world.progress["c"].state == "failed"
+
+
+# --- limits
+
+
+def test_a_batch_planned_for_larger_steps_goes_at_the_pace_of_the_day() -> None:
+    world = World(settings(), speed=3600)
+    world.give(*plan(gate_campaign(size=200, window=OFFICE), [200]))
+    world.run()
+    assert list(world.by_day().values()) == [50, 100, 50]
+    assert [c.permitted() for _, c in world.chunks] == [25, 25, 50, 50, 50]
+
+
+def test_small_batches_go_out_several_in_one_release() -> None:
+    world = World(settings(), speed=60)
+    world.give(*plan(gate_campaign(size=50), [10] * 5))
+    world.run()
+    first = [c for _, c in world.chunks if c.issued_at < MONDAY + timedelta(minutes=30)]
+    assert sum(c.permitted() for c in first) == 25
+    assert [c.batch_number for c in first] == [1, 2, 3]
+
+
+def test_the_older_campaign_takes_what_is_left_of_the_day() -> None:
+    world = silent()
+    at_once = Strategy(
+        name="at once", type="ramp_up", intervals_minutes=(0.0,), steps=(Step(day=1, daily_limit=50, batch_size=40),)
+    )
+    for name, minutes in (("younger", 2), ("older", 1)):
+        created = MONDAY + timedelta(minutes=minutes)
+        campaign = gate_campaign(
+            name, size=40, strategy=at_once, created_at=created, start_at=MONDAY + timedelta(hours=1)
+        )
+        world.give(*plan(campaign, [40]))
+    world.run(until=MONDAY + timedelta(hours=1, seconds=1))
+    assert [(c.campaign_id, c.permitted(), c.connections) for _, c in world.chunks] == [
+        ("older", 40, 5),
+        ("younger", 10, 5),
+    ]
+
+
+def test_a_daily_limit_that_is_used_up_is_a_hold_with_figures() -> None:
+    world = World(settings(assume="none"), speed=600)
+    world.give(*plan(gate_campaign(size=75, window=OFFICE), [25, 25, 25]))
+    world.run(until=MONDAY + timedelta(hours=5))
+    found = hold(world)
+    assert found.reason == "daily_limit"
+    assert {k: found.figures[k] for k in ("used", "limit", "sending_day")} == {
+        "used": 50,
+        "limit": 50,
+        "sending_day": 1,
+    }
+    assert found.until == MONDAY + timedelta(days=1)
+    assert world.batches["c", 3].state == "held"
+    assert world.batches["c", 3].hold == found
+
+
+def test_a_permit_that_is_open_over_midnight_counts_for_both_days() -> None:
+    world = silent(settings(assume="none"))
+    evening = datetime(2026, 2, 3, 4, 0, tzinfo=UTC)  # 23:00 in Bogota
+    world.real += (evening - MONDAY).total_seconds()
+    world.give(*plan(gate_campaign(size=25, created_at=evening, connections=1), [25]))
+    chunk = last(world)
+    tomorrow = evening + timedelta(hours=2)
+    world.give(*plan(gate_campaign("d", size=100, created_at=evening, start_at=tomorrow, connections=1), [25] * 4))
+    assert chunk.until == datetime(2026, 2, 3, 4, 58, 59, 750000, tzinfo=UTC)
+    world.run(until=tomorrow + timedelta(minutes=1))
+    assert world.core.tables.domains["bore.example"].day == date(2026, 2, 3)
+    assert (last(world).campaign_id, last(world).permitted()) == ("d", 25)
+    world.give(result(last(world), sent_on={date(2026, 2, 3): 25}))
+    world.run(until=tomorrow + timedelta(hours=3))
+    assert hold(world, "d").reason == "daily_limit"
+    # 20 were begun yesterday: what it had reserved of today is free again, and older campaigns come first
+    before = len(world.chunks)
+    world.give(result(chunk, begun=20, accepted=20, sent_on={date(2026, 2, 2): 20}, unsent=[(20, 25)]))
+    assert [(c.campaign_id, c.permitted()) for _, c in world.chunks[before:]] == [("c", 5), ("d", 20)]
+
+
+def test_a_reply_after_midnight_counts_for_both_days() -> None:
+    world = silent(settings(assume="none"))
+    evening = datetime(2026, 2, 3, 4, 0, tzinfo=UTC)
+    world.real += (evening - MONDAY).total_seconds()
+    world.give(*plan(gate_campaign(size=25, created_at=evening), [25]))
+    world.real += 3601
+    world.core.tick(world.now, world.real)
+    world.give(result(last(world), sent_on={date(2026, 2, 2): 20, date(2026, 2, 3): 5}))
+    domain = world.core.tables.domains["bore.example"]
+    world.real += 1
+    world.give(*plan(gate_campaign("d", size=60, created_at=world.now), [60]))
+    assert domain.days == {date(2026, 2, 3): 5}
+
+
+def test_nothing_is_released_in_the_margin_before_midnight() -> None:
+    world = silent()
+    late = datetime(2026, 2, 3, 4, 59, 30, tzinfo=UTC)
+    world.real += (late - MONDAY).total_seconds()
+    world.give(*plan(gate_campaign(size=25, created_at=late), [25]))
+    assert world.chunks == []
+    assert hold(world).reason == "window"
+    world.run(until=late + timedelta(minutes=2))
+    assert last(world).issued_at.date() == date(2026, 2, 3)
+
+
+def test_a_short_window_still_opens_on_a_fast_clock() -> None:
+    world = World(settings(), speed=20000)
+    world.give(*plan(gate_campaign(size=25, window=(time(9), time(10))), [25]))
+    world.run(until=MONDAY + timedelta(days=9))
+    assert world.progress["c"].state == "completed"
+
+
+def test_the_relays_daily_quota_holds_for_all_domains() -> None:
+    world = silent(settings(quota=30, warm=True))
+    world.give(*plan(gate_campaign(size=50, strategy=batch_strategy(50)), [50]))
+    assert last(world).permitted() == 30
+    world.give(result(last(world)))
+    assert hold(world).reason == "daily_quota"
+    assert hold(world).until == datetime(2026, 2, 3, tzinfo=UTC)
+    world.run(until=datetime(2026, 2, 3, 0, 1, tzinfo=UTC))
+    assert last(world).ranges == ((30, 50),)
+
+
+def test_a_suppressed_recipient_gives_its_quota_back() -> None:
+    world = silent(settings(assume="none"))
+    at_once = Strategy(
+        name="at once", type="ramp_up", intervals_minutes=(0.0,), steps=(Step(day=1, daily_limit=50, batch_size=50),)
+    )
+    world.give(*plan(gate_campaign(size=60, strategy=at_once), [50, 10]))
+    world.give(result(last(world), begun=45, accepted=45, suppressed=5, sent_on={date(2026, 2, 2): 45}))
+    assert last(world).permitted() == 5
+    assert world.core.progress("c", world.now, world.real).suppressed == 5
+
+
+def test_at_most_so_many_releases_a_day_and_batches_at_once() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=100, strategy=batch_strategy(10, 3, 1.0, 2)), [5] * 20))
+    for release in range(1, 4):
+        world.run(until=world.now + timedelta(minutes=10))
+        permits = {c.permit_id: c for _, c in world.chunks}
+        assert len(permits) == 2 * release
+        assert hold(world).reason == "concurrent_batches"
+        for chunk in list(permits.values())[-2:]:
+            world.give(result(chunk))
+    world.run(until=MONDAY + timedelta(hours=2))
+    assert hold(world).reason == "daily_limit"
+    assert len({c.permit_id for _, c in world.chunks}) == 6
+
+
+def test_intervals_are_a_list_whose_last_one_repeats() -> None:
+    world = World(settings(warm=True), speed=60)
+    strategy = batch_strategy(10).model_copy(update={"intervals_minutes": (5.0, 20.0, 60.0)})
+    world.give(*plan(gate_campaign(size=50, strategy=strategy), [10] * 5))
+    world.run()
+    minutes = [round((c.issued_at - MONDAY).total_seconds() / 60) for _, c in world.chunks]
+    assert minutes == [5, 25, 85, 145, 205]
+
+
+def test_a_domain_that_is_warm_is_at_the_last_step() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=300), [100, 100, 100]))
+    assert last(world).permitted() == 100
+
+
+def test_evidence_moves_a_domain_and_replaces_the_assumption() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=300, start_at=MONDAY + timedelta(hours=1)), [100, 100, 100]))
+    said = ReputationChanged(relay="main", sending_domain="bore.example", sending_day=2, as_of=MONDAY)
+    world.give(said, said.model_copy(update={"sending_day": 9, "as_of": MONDAY - timedelta(days=1)}))
+    world.run(until=MONDAY + timedelta(hours=1))
+    assert last(world).permitted() == 50
+    world.give(result(last(world)))
+    world.run(until=MONDAY + timedelta(days=2))
+    assert world.core.tables.domains["bore.example"].sending_day == 2
+
+
+# --- connections and rate
+
+
+def test_free_connections_are_divided_among_batches_and_a_single_one_gets_all() -> None:
+    world = silent(settings(connections=10, warm=True))
+    world.give(*plan(gate_campaign(size=100, strategy=batch_strategy(100)), [100]))
+    assert last(world).connections == 10
+    world = silent(settings(connections=10, warm=True))
+    world.give(*plan(gate_campaign(size=400, strategy=batch_strategy(400)), [100] * 4))
+    assert [c.connections for _, c in world.chunks] == [3, 3, 2, 2]
+
+
+def test_a_permit_lasts_about_half_a_minute_and_a_release_goes_on_without_waiting() -> None:
+    world = World(settings(connections=2, rate=2.0, warm=True))
+    world.give(*plan(gate_campaign(size=100, strategy=batch_strategy(100)), [100]))
+    assert last(world).permitted() == 60
+    world.run()
+    assert world.real - 1000 < 60
+    first = sorted(at for at, *_ in world.received)
+    assert (first[-1] - first[0]).total_seconds() >= 49  # 100 at 2 a second
+
+
+def test_a_campaigns_pace_caps_connections_and_rate() -> None:
+    world = silent(settings(connections=10, rate=20.0, warm=True))
+    world.give(*plan(gate_campaign(size=400, strategy=batch_strategy(400), rate=3.0, connections=2), [100] * 4))
+    assert [(c.connections, c.rate) for _, c in world.chunks] == [(2, 3.0)]
+    assert hold(world).reason == "connections"
+
+
+def test_throttling_lowers_the_next_permit() -> None:
+    world = silent(settings(connections=1, rate=10.0, warm=True))
+    world.give(*plan(gate_campaign(size=900, strategy=batch_strategy(900)), [900]))
+    assert last(world).rate == 10.0
+    world.real += 31
+    world.give(result(last(world), throttled=3))
+    assert last(world).rate == 5.0
+
+
+def test_a_younger_campaign_says_that_older_ones_use_the_connections() -> None:
+    world = silent(settings(connections=1, warm=True))
+    world.give(*plan(gate_campaign("a", size=10, strategy=batch_strategy(10)), [10]))
+    world.give(*plan(gate_campaign("b", size=10, strategy=batch_strategy(10)), [10]))
+    assert hold(world, "b").reason == "older_campaigns"
+    assert "used by a" in hold(world, "b").detail
+    world.give(result(last(world)))
+    assert last(world).campaign_id == "b"
+
+
+# --- calendar
+
+
+@pytest.mark.parametrize(
+    ("at", "reason", "until"),
+    [
+        (datetime(2026, 2, 2, 12, tzinfo=UTC), "window", datetime(2026, 2, 2, 14, tzinfo=UTC)),
+        (datetime(2026, 2, 7, 15, tzinfo=UTC), "weekend", datetime(2026, 2, 9, 14, tzinfo=UTC)),
+    ],
+)
+def test_outside_of_its_hours_a_campaign_is_held_until_they_begin(at: datetime, reason: str, until: datetime) -> None:
+    world = silent(start=at)
+    world.give(*plan(gate_campaign(size=25, created_at=at, window=OFFICE, weekends=True), [25]))
+    assert (hold(world).reason, hold(world).until) == (reason, until)
+    world.run(until=until)
+    assert last(world).issued_at >= until
+
+
+def test_a_campaign_that_starts_later_is_scheduled_until_then() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=25, start_at=MONDAY + timedelta(days=1)), [25]))
+    assert world.progress["c"].state == "scheduled"
+    assert (hold(world).reason, hold(world).until) == ("start_at", MONDAY + timedelta(days=1))
+    assert world.progress["c"].batches.held == 1
+
+
+# --- senders that fail, or do not answer
+
+
+def test_a_permit_without_a_result_is_repeated_unchanged() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=25), [25]))
+    world.run(until=MONDAY + timedelta(seconds=35))
+    assert [round(at - 1000) for at, _ in world.chunks] == [0, 10, 20, 30]
+    assert len({c.encode() for _, c in world.chunks}) == 1
+    world.restart_now()
+    world.run(until=MONDAY + timedelta(seconds=55))
+    assert [round(at - 1000) for at, _ in world.chunks[4:]] == [40, 50]
+    assert len({c.encode() for _, c in world.chunks}) == 1
+
+
+def test_a_permit_without_any_answer_says_that_nobody_sends() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=25), [25]))
+    world.run(until=MONDAY + timedelta(seconds=14))
+    assert world.progress["c"].holds == ()
+    world.run(until=MONDAY + timedelta(seconds=16))
+    assert [h.reason for h in world.progress["c"].holds] == ["no_sender"]
+    world.give(result(last(world), final=False, accepted=3, begun=3, stopped=None))
+    world.run(until=MONDAY + timedelta(seconds=18))
+    assert world.progress["c"].holds == ()
+    assert world.batches["c", 1].state == "processing"
+
+
+def test_a_relay_that_is_down_is_tried_by_one_message_with_longer_and_longer_breaks() -> None:
+    world = silent(settings(connections=4, warm=True))
+    world.give(*plan(gate_campaign(size=40, strategy=batch_strategy(40)), [10] * 4))
+    tried = []
+    for chunk in [c for _, c in world.chunks]:
+        world.give(result(chunk, begun=0, accepted=0, sent_on={}, unsent=chunk.ranges, stopped="relay_down",
+                          detail="connection refused"))  # fmt: skip
+    assert hold(world).reason == "relay_down"
+    assert "connection refused" in hold(world).detail
+    version = 1
+    for _ in range(8):
+        count = len(world.chunks)
+        while len(world.chunks) == count:
+            world.real = world.next_wake or 0.0
+            world.take(world.core.tick(world.now, world.real))
+        assert last(world).permitted() == 1
+        tried.append(round(world.real - 1000))
+        version += 1
+        world.give(result(last(world), version, begun=0, accepted=0, sent_on={}, unsent=last(world).ranges,
+                          stopped="relay_down", detail="still refused"))  # fmt: skip
+    assert tried == [1, 3, 7, 15, 31, 63, 123, 183]
+    assert hold(world).figures["attempts"] == 9
+    world.relay_up = world.sender_up = True
+    for number in world.core.tables.campaigns["c"].batches:
+        world.owned["c", number] = Owned(version=99)
+    world.run()
+    assert world.progress["c"].accepted == 40
+
+
+def test_a_chunk_that_fails_three_times_is_a_dead_letter_and_the_others_go_on() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(20)), [10, 10]))
+    bad, good = (c for _, c in world.chunks)
+    world.give(result(good))
+    for version in (1, 2, 3):
+        world.give(result(bad, version, begun=0, accepted=0, sent_on={}, unsent=bad.ranges, stopped="error",
+                          detail="the recipients are gone"))  # fmt: skip
+        world.run(until=world.now + timedelta(seconds=5))
+        bad = last(world)
+    dead = world.dead[0]
+    assert dead.chunk is not None
+    assert (dead.chunk.batch_number, dead.attempts) == (1, 3)
+    progress = world.progress["c"]
+    assert (progress.state, progress.accepted, progress.failed) == ("completed", 10, 10)
+    assert "the recipients are gone" in (world.batches["c", 1].error or "")
+    world.command("retry")
+    assert hold(world).reason == "interval"
+    world.run(until=MONDAY + timedelta(hours=1))
+    assert (last(world).round, last(world).ranges) == (1, ((0, 10),))
+    world.give(result(last(world), 4))
+    assert world.progress["c"].accepted == 20
+
+
+def test_results_that_are_not_newer_change_nothing() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))
+    chunk = last(world)
+    world.give(result(chunk, 5, final=False, begun=4, accepted=4, stopped=None))
+    store = dict(world.store)
+    world.give(result(chunk, 5), result(chunk, 4))
+    assert world.store == store
+    world.give(result(chunk, 6))
+    assert world.progress["c"].state == "completed"
+
+
+def test_a_result_for_an_unknown_batch_is_a_dead_letter() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=25), [25]))
+    world.give(result(last(world).model_copy(update={"campaign_id": "stranger"})))
+    assert "never planned" in world.dead[0].error
+
+
+# --- orders of people
+
+
+def controls(world: World, action: str, **more: Any) -> list[BatchControl]:
+    """The controls that follow from an order."""
+    found: list[BatchControl] = []
+    take = world.take
+    world.take = lambda d: (found.extend(d.controls), take(d))[1]  # type: ignore[method-assign]
+    world.command(action, **more)
+    world.take = take  # type: ignore[method-assign]
+    return found
+
+
+def test_pause_ends_what_is_being_sent_and_resume_goes_on() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=50), [25, 25]))
+    chunk = last(world)
+    told = controls(world, "pause", reason="the figures look odd")
+    assert [(c.action, c.batch_number) for c in told] == [("pause", 1)]
+    assert world.progress["c"].state == "paused"
+    assert "the figures look odd" in hold(world).detail
+    world.give(result(chunk, begun=5, accepted=5, sent_on={date(2026, 2, 2): 5}, unsent=[(5, 25)], stopped="paused"))
+    world.run(until=MONDAY + timedelta(hours=3))
+    assert last(world) is chunk
+    told = controls(world, "resume")
+    assert [(c.action, c.batch_number) for c in told] == [("resume", 1)]
+    assert last(world).ranges == ((5, 25),)
+
+
+def test_a_command_that_comes_again_changes_nothing() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=50), [25, 25]))
+    world.command("pause")
+    world.command("resume")
+    world.offset -= 2
+    store = dict(world.store)
+    world.command("pause")
+    assert world.store == store
+    assert world.progress["c"].state == "running"
+
+
+def test_a_command_while_the_campaign_is_being_planned_is_kept() -> None:
+    world = silent()
+    inputs = plan(gate_campaign(size=50), [25, 25])
+    world.give(inputs[0])
+    world.command("pause", reason="wait")
+    world.restart_now()
+    world.give(*inputs[1:])
+    assert (world.chunks, world.progress["c"].state) == ([], "paused")
+    world.command("resume")
+    assert last(world).permitted() == 25
+
+
+def test_a_command_for_an_unknown_campaign_is_a_dead_letter() -> None:
+    world = silent()
+    world.command("pause", "nobody")
+    assert "the gate has no campaign nobody" in world.dead[0].error
+
+
+def test_cancel_counts_who_waits_at_once_and_the_rest_when_it_is_known() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=75), [25, 25, 25]))
+    chunk = last(world)
+    assert [c.action for c in controls(world, "cancel")] == ["cancel"]
+    progress = world.progress["c"]
+    assert (progress.state, progress.cancelled, progress.in_flight) == ("cancelled", 50, 25)
+    world.give(result(chunk, begun=5, accepted=5, sent_on={date(2026, 2, 2): 5}, unsent=[(5, 25)], stopped="cancelled"))
+    world.run(until=MONDAY + timedelta(minutes=1))
+    progress = world.progress["c"]
+    assert (progress.cancelled, progress.in_flight, progress.accepted) == (70, 0, 5)
+    assert progress.batches.cancelled == 3
+    world.command("retry")
+    assert "is cancelled" in world.dead[0].error
+
+
+def test_retry_sends_to_those_who_failed_in_a_round_of_their_own() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))
+    world.give(result(last(world), accepted=7, failed=[(2, 4), (9, 10)]))
+    assert (world.progress["c"].state, world.progress["c"].failed) == ("completed", 3)
+    world.run(until=MONDAY + timedelta(hours=1))
+    world.command("retry")
+    assert (last(world).round, last(world).ranges) == (1, ((2, 4), (9, 10)))
+    assert (world.progress["c"].state, world.progress["c"].failed) == ("running", 0)
+    world.give(result(last(world), 2, accepted=9, failed=[(9, 10)]))
+    assert (world.progress["c"].state, world.progress["c"].failed) == ("completed", 1)
+
+
+@pytest.mark.parametrize("resolution", ["accepted", "drop"])
+def test_who_is_in_doubt_is_settled_by_the_owner(resolution: str) -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))
+    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
+    assert (world.progress["c"].state, world.progress["c"].in_doubt) == ("completed", 2)
+    told = controls(world, "resolve", resolution=resolution)
+    assert [(c.action, c.resolution, c.indices) for c in told] == [("resolve", resolution, ((3, 5),))]
+
+
+def test_who_is_in_doubt_can_be_sent_again() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))
+    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
+    world.run(until=MONDAY + timedelta(hours=1))
+    world.command("resolve", resolution="resend")
+    assert (last(world).round, last(world).ranges) == (1, ((3, 5),))
+    world.command("resolve", resolution="resend", address="a@b.example")
+    assert "for one address" in world.dead[0].error
+
+
+def test_a_campaign_that_resends_releases_who_is_in_doubt_by_itself() -> None:
+    world = silent(settings(warm=True))
+    campaign = gate_campaign(size=10, strategy=batch_strategy(10, interval=0), in_doubt="resend")
+    world.give(*plan(campaign, [10]))
+    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
+    assert (last(world).round, last(world).ranges) == (1, ((3, 5),))
+
+
+def test_another_strategy_re_times_what_is_not_yet_released() -> None:
+    world = World(settings(), speed=3600)
+    world.give(*plan(gate_campaign(size=300), ramp_up_batches(300)))
+    world.run(until=MONDAY + timedelta(minutes=30))
+    assert len(world.received) == 25
+    world.command("strategy", strategy=batch_strategy(100, interval=15))
+    world.run()
+    assert list(world.by_day().values()) == [300]
+    assert {c.batch_number for _, c in world.chunks} == set(range(1, 7))
+    assert world.progress["c"].strategy == "batch"
+
+
+def test_a_paused_domain_holds_all_of_its_campaigns() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign("a", size=25), [25]), *plan(gate_campaign("b", size=50), [50]))
+    world.command("pause", domain="bore.example", reason="blocklisted")
+    assert hold(world, "b").reason == "domain_paused"
+    assert "blocklisted" in hold(world, "b").detail
+    world.give(result(last(world)))
+    world.command("pause", "b")
+    world.command("resume", domain="bore.example")
+    assert hold(world, "b").reason == "paused"
+    world.command("resume", "b")
+    assert last(world).campaign_id == "b"
+    world.command("pause", domain="else.example")
+    assert "else.example" in world.dead[0].error
+
+
+def test_a_domain_that_the_settings_do_not_have_is_held_and_says_so() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=25, domain="gone.example"), [25]))
+    assert hold(world).reason == "unknown_domain"
+
+
+# --- what is shown
+
+
+def test_progress_is_written_at_changes_of_state_and_else_twice_a_second() -> None:
+    world = World(settings(connections=1, rate=50.0, warm=True), delay=0.001, latency=0.001)
+    times: list[float] = []
+    take = world.take
+    world.take = lambda d: (times.extend(world.real for _ in d.progress), take(d))[1]  # type: ignore[method-assign]
+    world.give(*plan(gate_campaign(size=500, strategy=batch_strategy(500)), [5] * 100))
+    world.run()
+    assert len(times) <= (world.real - 1000) / 0.5 + 4
+    assert world.progress["c"].percent == 100.0
+    assert world.progress["c"].per_minute == 0.0
+    assert world.progress["c"].last_errors == ()
+
+
+def test_the_last_ten_errors_are_kept() -> None:
+    world = World(settings(warm=True), outcomes={"failed": 1.0})
+    world.give(*plan(gate_campaign(size=50, strategy=batch_strategy(50)), [5] * 10))
+    world.run()
+    errors = world.progress["c"].last_errors
+    assert len(errors) == 10
+    assert errors[0].error == "550 no"
+
+
+def test_speed_counts_the_last_minutes_of_the_installations_clock() -> None:
+    world = World(settings(connections=1, rate=2.0, warm=True))
+    world.give(*plan(gate_campaign(size=1000, strategy=batch_strategy(1000)), [1000]))
+    world.run(until=MONDAY + timedelta(minutes=4))
+    assert 90 <= world.progress["c"].per_minute <= 130
+    assert world.progress["c"].eta is not None
+
+
+def test_a_strategy_may_have_no_limit_at_all() -> None:
+    world = silent(settings())
+    free = Strategy(
+        name="free", type="ramp_up", intervals_minutes=(0.0,), steps=(Step(day=1, daily_limit=None, batch_size=9),)
+    )
+    world.give(*plan(gate_campaign(size=9, strategy=free), [9]))
+    assert last(world).permitted() == 9
