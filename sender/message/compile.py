@@ -25,8 +25,6 @@ from sender.message.errors import RowError
 from sender.message.headers import date_header, mailbox_header, one_line, plain_header, text_header
 from sender.message.parts import CompiledPart, compile_html, compile_text, derive_text
 
-__all__ = ["CompiledMessage", "Preview", "compile_message", "compile_template", "preview"]
-
 
 @dataclass(frozen=True, slots=True)
 class CompiledTemplate:
@@ -36,17 +34,17 @@ class CompiledTemplate:
     html: CompiledPart | None
     text: CompiledPart | None
 
-    def render(self, row: Mapping[str, object]) -> Preview:
+    def render(self, row: Mapping[str, object]) -> Rendered:
         """Subject, HTML and text for one row. Raises `RowError`."""
         given = {name: value for name, value in row.items() if value is not None}
         subject = one_line(self.subject.render(given), "the subject")
         html = self.html.render(given) if self.html else None
         text = self.text.render(given) if self.text else None
-        return Preview(subject, html, text)
+        return Rendered(subject, html, text)
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class Rendered:
     """What one recipient would read."""
 
     subject: str
@@ -143,11 +141,6 @@ def feedback_id(campaign: Campaign) -> str:
     return ":".join([*(re.sub(r"[^A-Za-z0-9._-]", "_", one)[:100] for one in parts), sender])
 
 
-def preview(campaign: Campaign, recipient: Mapping[str, object]) -> Preview:
-    """What `recipient` would read of `campaign`. Raises `TemplateError` or `RowError`."""
-    return compile_template(campaign.template).render(recipient)
-
-
 def _address_of(recipient: Mapping[str, object]) -> str:
     address: Any = recipient.get("email")
     if not isinstance(address, str) or not address:
@@ -155,7 +148,7 @@ def _address_of(recipient: Mapping[str, object]) -> str:
     return address
 
 
-def _body(read: Preview, identity: str) -> bytes:
+def _body(read: Rendered, identity: str) -> bytes:
     if not read.html:
         return part("plain", read.text or "")
     html = part("html", read.html)

@@ -253,8 +253,8 @@ def _ascii_host(host: str) -> str:
         return host
     try:
         return idna.encode(host, uts46=True).decode()
-    except idna.IDNAError as e:
-        raise RelayDown("settings", text=f"host {host!r} is not a domain name: {e}") from None
+    except idna.IDNAError:
+        return host  # has no address, which `open` will say
 
 
 def _own_name() -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.policy import default
-from typing import Any, cast
+from typing import Any
 
 from schemas.campaign import Campaign, RecipientSource, ResolvedSchedule, ResolvedTemplate, SourceFingerprint
 from schemas.strategy import Step, Strategy
@@ -48,7 +48,7 @@ def letter(row: dict[str, object] | None = None, *, name: MessageName | None = N
 
 def read(envelope: Envelope) -> EmailMessage:
     """The message as Python's parser reads it; it must find no defect."""
-    message = cast("EmailMessage", email.message_from_bytes(envelope.content, policy=default))
+    message = email.message_from_bytes(envelope.content, policy=default)
     for one in message.walk():
         assert one.defects == []
         for name, value in one.items():
@@ -68,4 +68,4 @@ def content(message: EmailMessage, subtype: str) -> str:
     """The text of the part of this subtype, with LF line ends."""
     found = [one for one in message.walk() if one.get_content_type() == f"text/{subtype}"]
     assert len(found) == 1, f"{len(found)} parts of text/{subtype}"
-    return str(cast("EmailMessage", found[0]).get_content()).replace("\r\n", "\n")
+    return str(found[0].get_content()).replace("\r\n", "\n")

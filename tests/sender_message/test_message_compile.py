@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from letters import NOON, campaign, content, display_name, letter, read
 
-from sender.message.compile import compile_message, preview
+from sender.message.compile import compile_message
 from sender.message.envelope import MessageName
 from sender.message.errors import RowError, TemplateError
 from sender.message.headers import mailbox_header, one_line
+from sender.message.preview import preview
 
 # Any script, emoji, separators; no surrogates, which UTF-8 has not.
 TEXT = st.text(st.characters(codec="utf-8"), max_size=300)
@@ -175,7 +176,8 @@ def test_a_row_that_lacks_a_variable_says_which() -> None:
 
 
 def test_a_default_stands_in_for_what_is_lacking_or_null() -> None:
-    for row in ({}, {"nick": None}):
+    rows: list[dict[str, object]] = [{}, {"nick": None}]
+    for row in rows:
         assert read(letter(row, subject='Hola {{ nick | default("amigo") }}'))["Subject"] == "Hola amigo"
 
 
@@ -200,8 +202,12 @@ def test_html_without_words_goes_alone() -> None:
 
 
 def test_the_preview_is_what_is_read() -> None:
-    seen = preview(campaign(html="<p>{{ first_name }}</p>"), {"first_name": "A & B"})
-    assert (seen.subject, seen.html, seen.text) == ("Hola A & B", "<p>A &amp; B</p>", "A & B\n")
+    template = campaign(html="<p>{{ first_name }}</p>").template
+    assert preview(template, {"first_name": "A & B"}) == (
+        "Subject: Hola A & B\n\n--- text\nA & B\n\n--- html\n<p>A &amp; B</p>\n"
+    )
+    with pytest.raises(RowError, match="first_name"):
+        preview(template, {})
 
 
 def test_a_template_that_cannot_be_used_says_where() -> None:
