@@ -22,7 +22,7 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _PLAIN = re.compile(
     rf"(?=.{{1,{MAX_ADDRESS}}}\Z)(?=[^@]{{1,{MAX_LOCAL}}}@)"
     rf"{_ATOM}(?:\.{_ATOM})*"
-    r"@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?",
+    r"@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]",
     re.ASCII,
 )
 _plain = _PLAIN.fullmatch
@@ -36,7 +36,7 @@ def check(address: str) -> str:
 
     Raises `AddressError` with the reason.
     """
-    if _plain(address):
+    if _plain(address) and "xn--" not in address:
         return address
     address = address.strip(" \t\xa0\ufeff")
     if not address:
@@ -67,10 +67,10 @@ def ascii_domain(domain: str) -> str:
             raise AddressError(f"its domain {domain[:80]!r} is not an international domain name: {e}") from None
     if "." not in lowered:
         raise AddressError(f"its domain {domain[:80]!r} has no dot")
-    if not DOMAIN.fullmatch(lowered):
-        raise AddressError(f"its domain {domain[:80]!r} is not a domain name")
     if lowered.rpartition(".")[2].isdigit():
         raise AddressError(f"its domain {domain[:80]!r} is a number; write the name of a domain")
+    if not DOMAIN.fullmatch(lowered):
+        raise AddressError(f"its domain {domain[:80]!r} is not a domain name")
     return lowered
 
 

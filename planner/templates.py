@@ -6,6 +6,7 @@ line; the sender renders in a sandbox besides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -22,6 +23,8 @@ MAX_LITERAL = 10_000
 MAX_NESTED_LOOPS = 2
 
 _ENVIRONMENT = SandboxedEnvironment(optimized=False)
+_WIDTH = re.compile(r"%[-+ #0.(\w)]{0,50}?\d{5,}|\{[^{}]{0,50}?\d{5,}[^{}]{0,20}\}")
+"""A width in a format, such as %099999d or {:>99999}."""
 _WHOLE_FILES = (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
 
 
@@ -45,15 +48,16 @@ def _source_problems(source: str) -> Iterator[str]:
         yield f"is larger than {MAX_TEMPLATE_BYTES // 1024} KB; mail clients clip it long before"
         return
     try:
-        tree = _ENVIRONMENT.parse(source)
-        _ENVIRONMENT.compile(source)
+        unsafe = list(_unsafe(_ENVIRONMENT.parse(source), 0))
+        if not unsafe:  # compiling works out what is constant: 9 ** 99999999 would take for ever
+            _ENVIRONMENT.compile(source)
     except TemplateSyntaxError as e:  # an unknown filter or test is one as well
         yield f"line {e.lineno}: {e.message}"
         return
     except (SecurityError, RecursionError, ValueError, OverflowError, MemoryError, SyntaxError) as e:
         yield f"cannot be compiled: {e}"
         return
-    yield from _unsafe(tree, 0)
+    yield from unsafe
 
 
 def _unsafe(node: nodes.Node, loops: int) -> Iterator[str]:
@@ -75,7 +79,10 @@ def _is_private(node: nodes.Node) -> bool:
     if isinstance(node, nodes.Getitem):
         return isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str) and node.arg.value.startswith("_")
     if isinstance(node, nodes.Filter) and node.name in {"attr", "map", "selectattr", "rejectattr"}:
-        return any(isinstance(a, nodes.Const) and str(a.value).startswith("_") for a in node.args)
+        given = (*node.args, *(keyword.value for keyword in node.kwargs))
+        return any(
+            isinstance(a, nodes.Const) and any(name.startswith("_") for name in str(a.value).split(".")) for a in given
+        )
     return False
 
 
@@ -100,6 +107,12 @@ def _is_repetition(node: nodes.Node) -> bool:
     return literal or any(_is_big(side) for side in sides)
 
 
+def _is_wide(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Filter):
+        return any(_is_big(a) for a in (*node.args, *(keyword.value for keyword in node.kwargs)))
+    return isinstance(node, nodes.Const) and isinstance(node.value, str) and _WIDTH.search(node.value) is not None
+
+
 def _is_big(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Const) and isinstance(node.value, int | float) and abs(node.value) > MAX_LITERAL
 
@@ -111,4 +124,5 @@ _RULES: tuple[tuple[str, Callable[[nodes.Node], bool]], ...] = (
      lambda node: isinstance(node, nodes.Macro | nodes.CallBlock) or (isinstance(node, nodes.For) and node.recursive)),
     (f"range() takes numbers up to {MAX_LITERAL} here, so that no loop runs without end", _is_long_range),
     (f"repeating a text, a power, or a factor above {MAX_LITERAL} could fill the memory", _is_repetition),
+    (f"a width above {MAX_LITERAL} could fill the memory", _is_wide),
 )  # fmt: skip

@@ -69,10 +69,13 @@ def next_sendable(schedule: ResolvedSchedule, now: datetime) -> datetime:
     Raises `NeverOpens` when there is none within `HORIZON_DAYS`.
     """
     begin = max(now, schedule.start_at)
-    if _closed_at(schedule, begin) is None:
-        return begin.astimezone(UTC)
+    try:
+        if _closed_at(schedule, begin) is None:
+            return begin.astimezone(UTC)
+        first = local_day(schedule.timezone, begin)
+    except OverflowError:
+        raise NeverOpens(f"{begin} is at the end of the calendar; nothing opens after it") from None
     opens = MIDNIGHT if schedule.window is None else schedule.window[0]
-    first = local_day(schedule.timezone, begin)
     for instant in _moments(schedule.timezone, (opens, MIDNIGHT), first, begin):
         if _closed_at(schedule, instant) is None:
             return instant

@@ -13,8 +13,8 @@ from planner.errors import SourceError
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-ZSTD_INPUT = 1024
-"""Fed at a time: what a zstd block of a few bytes may expand to is 128 KB, so 32 MB in the worst case."""
+ZSTD_INPUT = 256
+"""Bytes fed at a time: a block of 4 bytes may expand to 128 KB, so these to 8 MB at worst (RFC 8878 3.1.1.2)."""
 SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
 
 

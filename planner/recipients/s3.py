@@ -58,7 +58,7 @@ class S3Store:
 
             config = Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 3, "mode": "standard"})
             try:
-                self._client = boto3.client("s3", endpoint_url=self._endpoint, config=config)
+                self._client = boto3.Session().client("s3", endpoint_url=self._endpoint, config=config)
             except Exception as e:  # noqa: BLE001 - as above
                 _refuse(self.name, e)
         return self._client

@@ -1,0 +1,72 @@
+"""`rampa plan FILE`: the plan without a broker."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.dry_run import DryRun, dry_run
+from planner.errors import ProblemsFound, SourceError
+from schemas.request import CampaignRequest
+from streams.settings import Settings
+
+NOW = datetime(2026, 2, 2, 12, 0, 0, 5, tzinfo=UTC)
+SETTINGS = Settings.model_validate(
+    {
+        "relays": {"main": {"host": "relay.example"}},
+        "domains": {"bore.example": {"relay": "main", "timezone": "America/Bogota"}},
+    }
+)
+
+
+def planned(path: Path, **changes: Any) -> DryRun:
+    request = {
+        "from": {"email": "cobros@bore.example"},
+        "template": {"subject": "Hola {{ first_name }}", "text": "x"},
+        "recipients": {"uri": path.as_uri()},
+        **changes,
+    }
+    return dry_run(CampaignRequest.model_validate(request), SETTINGS, NOW)
+
+
+def clients(directory: Path, count: int, more: str = "") -> Path:
+    path = directory / "clients.csv"
+    path.write_text("email,first_name\n" + "".join(f"p{i}@example.com,P{i}\n" for i in range(count)) + more)
+    return path
+
+
+def test_the_json_is_the_contracts(tmp_path: Path) -> None:
+    run = planned(clients(tmp_path, 4200, "nobody,X\np1@EXAMPLE.com,Again\n"))
+    found = json.loads(run.json())
+    assert list(found) == ["recipients", "invalid", "duplicate", "sending_days", "starts_at", "ends_at", "batches"]
+    assert (found["recipients"], found["invalid"], found["duplicate"]) == (4202, 1, 1)
+    assert (found["sending_days"], len(found["batches"])) == (23, 46)
+    assert found["starts_at"] == "2026-02-02T14:00:00Z"
+    assert found["ends_at"] == found["batches"][-1]["scheduled_for"]
+    assert found["batches"][0] == {
+        "number": 1, "size": 25, "scheduled_for": "2026-02-02T14:00:00Z", "sending_day": 1,
+    }  # fmt: skip
+    assert [(row.row, row.kind) for row in run.left_out] == [(4201, "invalid"), (4202, "duplicate")]
+
+
+def test_a_template_that_needs_what_no_row_has_leaves_everybody_out_and_says_why(tmp_path: Path) -> None:
+    run = planned(clients(tmp_path, 3), template={"subject": "{{ nombre }}", "text": "x"})
+    assert (run.recipients, run.invalid, run.batches, run.starts_at) == (3, 3, (), None)
+    assert {row.reason for row in run.left_out} == {"lacks variable nombre"}
+    assert json.loads(run.json())["starts_at"] is None
+
+
+def test_a_source_that_is_missing_is_a_problem_of_its_field(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsFound, match=r"recipients\.uri: .*no such file"):
+        planned(tmp_path / "none.csv")
+
+
+def test_a_source_without_addresses_says_which_columns_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text("name\nAna\n")
+    with pytest.raises(SourceError, match="its columns are 'name'"):
+        planned(path)

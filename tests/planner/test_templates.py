@@ -1,0 +1,91 @@
+"""What is wrong with templates, and what they need."""
+
+from __future__ import annotations
+
+import pytest
+
+from planner.templates import problems
+from planner.variables import required, required_in
+from schemas.campaign import ResolvedTemplate
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "says"),
+    [
+        ("a\n{{ x", 2, "unexpected end"),
+        ("a\n\n{% if x %}", 3, "Unexpected end"),
+        ("{{ x | nosuch }}", 1, "nosuch"),
+        ("{{ x is nosuch }}", 1, "nosuch"),
+        ("\n{{ ''.__class__.__mro__ }}", 2, "underscore"),
+        ("{{ x['__class__'] }}", 1, "underscore"),
+        ("{{ x | attr('__class__') }}", 1, "underscore"),
+        ("{{ x | map(attribute='_y') | list }}", 1, "underscore"),
+        ("{% include 'other' %}", 1, "include"),
+        ("{% extends 'other' %}", 1, "include"),
+        ("{% import 'other' as o %}", 1, "include"),
+        ("{% for i in range(1000000000) %}x{% endfor %}", 1, "range"),
+        ("{% for i in range(n) %}x{% endfor %}", 1, "range"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", 1, "macro"),
+        ("{% for a in x recursive %}{{ loop(a) }}{% endfor %}", 1, "macro"),
+        ("{% for a in x %}{% for b in x %}{% for c in x %}.{% endfor %}{% endfor %}{% endfor %}", 1, "nested"),
+        ("{{ 'x' * 1000000000 }}", 1, "repeating"),
+        ("{{ 9 ** 99999999 }}", 1, "repeating"),
+        ("{{ amount * 1000000 }}", 1, "repeating"),
+        ("{{ 'x' | center(1000000000) }}", 1, "width"),
+        ("{{ 'x' | indent(width=1000000000) }}", 1, "width"),
+        ("{{ '%0999999999d' % 5 }}", 1, "width"),
+        ("{{ '%999999999s' | format(x) }}", 1, "width"),
+        ("{{ '{:>999999999}'.format(x) }}", 1, "width"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_refused_with_its_line(source: str, line: int, says: str) -> None:
+    found = problems(ResolvedTemplate(subject="ok", html=source))
+    assert [p.field for p in found][:1] == ["template.html"]
+    assert found[0].problem.startswith(f"line {line}: ")
+    assert says in found[0].problem
+
+
+def test_a_template_of_a_megabyte_is_refused() -> None:
+    assert "larger" in problems(ResolvedTemplate(subject="x", text="y" * 1024 * 1024 + "z"))[0].problem
+
+
+def test_a_usual_template_has_no_problems() -> None:
+    source = "{{ '%.2f' | format(a) }} {{ '100%' }} {{ '%05d' % 7 }} {{ x | truncate(300) }}"
+    source += "{% for d in debts %}{{ d.amount|round(2) }} {{ loop.index * 2 }}{% endfor %}"
+    source += "{% if vip %}{{ x|default('y') }}{% endif %}"
+    assert problems(ResolvedTemplate(subject="{{ a }} x", html=source, text=source)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "needed"),
+    [
+        ("{{ a }} {{ b|upper }}", {"a", "b"}),
+        ("{{ a|default('x') }} {{ b|d('x')|upper }}", set()),
+        ("{{ a|upper|default('x') }}", {"a"}),
+        ("{{ a|default('x') }} {{ a }}", {"a"}),
+        ("{{ a|default(b) }}", {"b"}),
+        ("{{ a.x|default('y') }}", {"a"}),
+        ("{% if a %}x{% endif %}", {"a"}),
+        ("{% if a is defined %}{{ a }}{% endif %}", set()),
+        ("{% if a is defined %}{{ a }}{% else %}{{ a }}{% endif %}", {"a"}),
+        ("{% if a is undefined %}x{% else %}{{ a }}{% endif %}", set()),
+        ("{% if a is not defined %}x{% else %}{{ a }}{% endif %}", set()),
+        ("{% if a is defined and a %}{{ a }}{{ b }}{% endif %}", {"b"}),
+        ("{% if a is undefined or not a %}x{% else %}{{ a }}{% endif %}", set()),
+        ("{% if a is defined or b is defined %}{{ a }}{% endif %}", {"a"}),
+        ("{% if x %}1{% elif a is defined %}{{ a }}{% elif b %}2{% endif %}", {"x", "b"}),
+        ("{{ a if a is defined else 'x' }}", set()),
+        ("{{ a if b else c }}", {"a", "b", "c"}),
+        ("{% for d in debts %}{{ d.x }}{% endfor %}", {"debts"}),
+        ("{% set t = a %}{{ t }}", {"a"}),
+        ("{% for i in range(3) %}{{ loop.index }}{% endfor %}", set()),
+        ("{{ 'a' if not (a is undefined) else '' }}{# {{ z }} #}", set()),
+    ],
+)
+def test_a_variable_is_needed_unless_the_template_guards_it(source: str, needed: set[str]) -> None:
+    assert required_in(source) == needed
+
+
+def test_all_parts_count_and_the_address_is_always_there() -> None:
+    template = ResolvedTemplate(subject="{{ a }}", html="{{ b }} {{ email }}", text="{{ c }}")
+    assert required(template) == {"a", "b", "c"}
