@@ -8,11 +8,12 @@ from typing import Any
 from schemas.base import rfc3339
 from schemas.batch import HoldReason
 from schemas.units import show_rate
+from sender.gate.fast import made
 from sender.gate.rows import CampaignRow, DomainRow, RelayRow
 
 
 def _hold(reason: Any, detail: str, until: datetime | None = None, **figures: float | str | None) -> HoldReason:
-    return HoldReason.model_construct(reason=reason, detail=detail, figures=figures, until=until)
+    return made(HoldReason, reason=reason, detail=detail, figures=figures, until=until)
 
 
 def start_at(at: datetime, until: datetime) -> HoldReason:

@@ -7,6 +7,7 @@ from schemas.chunk import BatchControl, Chunk
 from sender.gate import quota
 from sender.gate import ranges as rs
 from sender.gate.decision import Turn
+from sender.gate.fast import made
 from sender.gate.offers import Offer
 from sender.gate.rows import BatchRow, CampaignRow, Permit
 from sender.gate.states import moved
@@ -63,7 +64,8 @@ def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit)
     """The chunk of a permit: the same content whenever it is asked for."""
     plan = campaign.plan
     assert plan is not None  # noqa: S101
-    return Chunk.model_construct(
+    return made(
+        Chunk,
         kind="chunk",
         permit_id=permit.id,
         relay=campaign.relay,
@@ -72,9 +74,7 @@ def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit)
         batch_size=batch.size,
         round=permit.round,
         ranges=tuple(permit.ranges),
-        pointers=tuple(
-            Pointer.model_construct(partition=p, offset=o, start=s, count=c) for p, o, s, c in batch.pointers
-        ),
+        pointers=tuple(made(Pointer, partition=p, offset=o, start=s, count=c) for p, o, s, c in batch.pointers),
         content_hash=campaign.content_hash,
         checksum=batch.checksum,
         sending_domain=plan.sending_domain,

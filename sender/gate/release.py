@@ -15,6 +15,7 @@ from sender.gate import holds
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
 from sender.gate.decision import Turn
+from sender.gate.fast import made
 from sender.gate.offers import Offer, offer
 from sender.gate.permits import issue
 from sender.gate.rows import CampaignRow, RelayRow
@@ -47,7 +48,7 @@ def dispatch(turn: Turn, relay: RelayRow) -> None:
         _hold_all(turn, relay, fresh, room)
         return
     asking = _who_asks(turn, relay, room.connections)
-    seen = {c.campaign_id for c, _ in asking}
+    seen = {c.campaign_id for c, _, _ in asking}
     _give(turn, relay, room, asking)
     late = {c: None for c in fresh if c not in seen and turn.tables.campaigns[c].queued}
     if late:
@@ -87,7 +88,7 @@ def _room(turn: Turn, relay: RelayRow) -> Room | HoldReason:
     return Room(free if down is None else 1, rate, rate_free, probe=down is not None)
 
 
-_ALL_TAKEN = HoldReason.model_construct(reason="connections", detail="", figures={}, until=None)
+_ALL_TAKEN = made(HoldReason, reason="connections", detail="", figures={}, until=None)
 
 
 def _rate_taken(turn: Turn, relay: RelayRow, rate: float) -> HoldReason:
@@ -123,16 +124,16 @@ def _wait(turn: Turn, relay: RelayRow, campaign: CampaignRow, hold: HoldReason |
         turn.tables.wake_campaign(campaign, hold.until)
 
 
-def _who_asks(turn: Turn, relay: RelayRow, connections: int) -> list[tuple[CampaignRow, int]]:
+def _who_asks(turn: Turn, relay: RelayRow, connections: int) -> list[tuple[CampaignRow, Offer, int]]:
     """Who can release now, oldest first, and in how many batches; as many as there are connections."""
-    asking: list[tuple[CampaignRow, int]] = []
+    asking: list[tuple[CampaignRow, Offer, int]] = []
     batches, at = 0, 0
     while at < len(relay.queue) and batches < connections:
         campaign = turn.tables.campaigns[relay.queue[at][1]]
         found = offer(turn, campaign)
         if isinstance(found, Offer):
             n = _batches(campaign, found)
-            asking.append((campaign, n))
+            asking.append((campaign, found, n))
             batches += n
             at += 1
         else:
@@ -153,11 +154,11 @@ def _batches(campaign: CampaignRow, found: Offer) -> int:
     return n
 
 
-def _give(turn: Turn, relay: RelayRow, room: Room, asking: list[tuple[CampaignRow, int]]) -> None:
-    portions = sum(n for _, n in asking)
-    for campaign, _ in asking:
+def _give(turn: Turn, relay: RelayRow, room: Room, asking: list[tuple[CampaignRow, Offer, int]]) -> None:
+    portions = sum(n for _, _, n in asking)
+    for place, (campaign, first, _) in enumerate(asking):
+        found: Offer | HoldReason | None = first if place == 0 else offer(turn, campaign)
         while True:
-            found = offer(turn, campaign)
             if not isinstance(found, Offer):
                 _wait(turn, relay, campaign, found)
                 break
@@ -170,6 +171,7 @@ def _give(turn: Turn, relay: RelayRow, room: Room, asking: list[tuple[CampaignRo
             if refused is not None:
                 set_hold(turn, campaign, refused)
                 break
+            found = offer(turn, campaign)
 
 
 def _portion(

@@ -8,6 +8,7 @@ from schemas.batch import Batch, HoldReason
 from schemas.progress import BatchCounts, CampaignProgress, Problem
 from sender.gate import eta, holds, quota
 from sender.gate.decision import Turn
+from sender.gate.fast import made
 from sender.gate.rows import BatchRow, CampaignRow
 from sender.gate.states import ENDED
 from sender.gate.tables import restate
@@ -63,7 +64,8 @@ def show_batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
     batch.shown_state, batch.shown_real, batch.show_due = batch.state, turn.real, False
     waiting, in_flight, accepted, failed, in_doubt, suppressed, cancelled = batch.figures
     turn.out.batches.append(
-        Batch.model_construct(
+        made(
+            Batch,
             campaign_id=batch.campaign_id,
             batch_number=batch.number,
             size=batch.size,
@@ -103,7 +105,8 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
     if campaign.state == "planning" and plan:  # not all of its batches are known yet
         waiting = recipients - plan.invalid - plan.duplicate
     done = recipients - waiting - in_flight
-    return CampaignProgress.model_construct(
+    return made(
+        CampaignProgress,
         campaign_id=campaign.campaign_id,
         name=plan.name if plan else "",
         state=campaign.state,
@@ -136,7 +139,8 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
 
 def _counts(campaign: CampaignRow) -> BatchCounts:
     states = campaign.states
-    return BatchCounts.model_construct(
+    return made(
+        BatchCounts,
         total=len(campaign.batches),
         pending=states.get("pending", 0),
         held=states.get("held", 0),
