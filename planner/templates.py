@@ -23,6 +23,8 @@ MAX_LITERAL = 10_000
 MAX_NESTED_LOOPS = 2
 
 _ENVIRONMENT = SandboxedEnvironment(optimized=False)
+for _name in ("lipsum", "cycler", "joiner"):  # the sender has none of these either
+    del _ENVIRONMENT.globals[_name]
 _WIDTH = re.compile(r"%[-+ #0.(\w)]{0,50}?\d{5,}|\{[^{}]{0,50}?\d{5,}[^{}]{0,20}\}")
 """A width in a format, such as %099999d or {:>99999}."""
 _WHOLE_FILES = (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
@@ -86,12 +88,19 @@ def _is_private(node: nodes.Node) -> bool:
     return False
 
 
+def _is_recursive(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Macro):
+        called = (call.node for call in node.find_all(nodes.Call))
+        return any(isinstance(name, nodes.Name) and name.name == node.name for name in called)
+    return isinstance(node, nodes.For) and node.recursive
+
+
 def _is_long_range(node: nodes.Node) -> bool:
     return (
         isinstance(node, nodes.Call)
         and isinstance(node.node, nodes.Name)
         and node.node.name == "range"
-        and any(_is_big(argument) or not isinstance(argument, nodes.Const | nodes.Neg) for argument in node.args)
+        and any(_is_big(argument) for argument in node.args)
     )
 
 
@@ -120,8 +129,7 @@ def _is_big(node: nodes.Node) -> bool:
 _RULES: tuple[tuple[str, Callable[[nodes.Node], bool]], ...] = (
     ("a name that begins with an underscore is Python's own and cannot be used in a template", _is_private),
     ("a template cannot include, import or extend another one", lambda node: isinstance(node, _WHOLE_FILES)),
-    ("a macro, a call block or a recursive loop could run without end; write it out",
-     lambda node: isinstance(node, nodes.Macro | nodes.CallBlock) or (isinstance(node, nodes.For) and node.recursive)),
+    ("a macro that calls itself, or a recursive loop, could run without end; write it out", _is_recursive),
     (f"range() takes numbers up to {MAX_LITERAL} here, so that no loop runs without end", _is_long_range),
     (f"repeating a text, a power, or a factor above {MAX_LITERAL} could fill the memory", _is_repetition),
     (f"a width above {MAX_LITERAL} could fill the memory", _is_wide),

@@ -12,14 +12,11 @@ from jinja2 import meta, nodes
 from planner.templates import PARTS, parse
 from schemas.campaign import ResolvedTemplate
 
-SENDERS_OWN = frozenset({"unsubscribe_url"})
-"""What the sender fills in for each message, whatever the row says."""
-
 
 def required(template: ResolvedTemplate) -> frozenset[str]:
     """The variables that every row must have, over all parts. Raises `jinja2.TemplateSyntaxError`."""
     sources = (getattr(template, part) for part in PARTS)
-    return frozenset().union(*(required_in(source) for source in sources if source)) - SENDERS_OWN - {"email"}
+    return frozenset().union(*(required_in(source) for source in sources if source)) - {"email"}
 
 
 def required_in(source: str) -> frozenset[str]:

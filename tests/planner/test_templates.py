@@ -24,7 +24,6 @@ from schemas.campaign import ResolvedTemplate
         ("{% extends 'other' %}", 1, "include"),
         ("{% import 'other' as o %}", 1, "include"),
         ("{% for i in range(1000000000) %}x{% endfor %}", 1, "range"),
-        ("{% for i in range(n) %}x{% endfor %}", 1, "range"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", 1, "macro"),
         ("{% for a in x recursive %}{{ loop(a) }}{% endfor %}", 1, "macro"),
         ("{% for a in x %}{% for b in x %}{% for c in x %}.{% endfor %}{% endfor %}{% endfor %}", 1, "nested"),
@@ -52,6 +51,7 @@ def test_a_template_of_a_megabyte_is_refused() -> None:
 def test_a_usual_template_has_no_problems() -> None:
     source = "{{ '%.2f' | format(a) }} {{ '100%' }} {{ '%05d' % 7 }} {{ x | truncate(300) }}"
     source += "{% for d in debts %}{{ d.amount|round(2) }} {{ loop.index * 2 }}{% endfor %}"
+    source += "{% macro m(a) %}<b>{{ a }}</b>{% endmacro %}{{ m(x) }}"
     source += "{% if vip %}{{ x|default('y') }}{% endif %}"
     assert problems(ResolvedTemplate(subject="{{ a }} x", html=source, text=source)) == []
 
@@ -77,6 +77,7 @@ def test_a_usual_template_has_no_problems() -> None:
         ("{{ a if a is defined else 'x' }}", set()),
         ("{{ a if b else c }}", {"a", "b", "c"}),
         ("{% for d in debts %}{{ d.x }}{% endfor %}", {"debts"}),
+        ("{{ lipsum() }}", {"lipsum"}),
         ("{% set t = a %}{{ t }}", {"a"}),
         ("{% for i in range(3) %}{{ loop.index }}{% endfor %}", set()),
         ("{{ 'a' if not (a is undefined) else '' }}{# {{ z }} #}", set()),
