@@ -15,6 +15,10 @@ _ENDED = {
 }
 
 
+_BLOCKING = frozenset({"relay_down", "paused", "domain_paused", "no_sender"})
+"""With one of these, what is permitted is a probe or waits like the rest."""
+
+
 def length(span: timedelta) -> str:
     """A length of time for people: `2 d 3 h`, `5 min`, `40 s`."""
     seconds = int(max(span.total_seconds(), 0))
@@ -33,7 +37,7 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
     if progress.state in _ENDED:
         lines.append(_ENDED[progress.state])
         lines += [f"{p.field}: {p.problem}" for p in progress.problems]
-    elif progress.in_flight:
+    elif progress.in_flight and not any(hold.reason in _BLOCKING for hold in progress.holds):
         lines.append(f"It is going out: {progress.in_flight} messages are permitted or on the wire right now.")
     elif not progress.holds:
         lines.append(

@@ -24,11 +24,11 @@ def put(
     config: Config = None,
 ) -> None:
     """Store a template, or a new version of it. Campaigns that are planned keep theirs."""
-    from planner.resolve import template_problems
     from pydantic import ValidationError
 
     from console.access import Access
     from console.cli.common import validation_lines
+    from planner.templates import problems
     from schemas.records import Template
     from schemas.request import TemplateSpec
     from schemas.topics import TEMPLATES
@@ -39,7 +39,7 @@ def put(
         template = Template(id=template_id, subject=subject, updated_at=datetime.now(UTC), **bodies)
     except ValidationError as e:
         fail("\n".join(validation_lines(e)))
-    found = template_problems(template.resolved())
+    found = problems(template.resolved())
     if found:
         fail("\n".join(f"{p.field}: {p.problem}" for p in found))
     Access.open(config, say=say).put(TEMPLATES, template_id, template)

@@ -80,7 +80,7 @@ def collection(now: datetime) -> CampaignRequest:
         "template": {"subject": "{{ first_name }}, tu factura de ${{ amount }}", "html": _html("cobranza")},
         "recipients": {"uri": asset("clients.csv").resolve().as_uri()},
         "strategy": {"type": "ramp_up"},
-        "schedule": {"start_at": morning.isoformat(), "timezone": "America/Bogota", "window": ["07:00", "20:00"],
+        "schedule": {"start_at": morning.isoformat(), "timezone": "America/Bogota", "window": None,
                      "skip_weekends": False},
         "tags": {"team": "collections"},
     })  # fmt: skip

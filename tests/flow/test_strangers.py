@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pipeline import Pipeline, request
+from waiting import eventually
 
 from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_REQUESTS, DOMAIN_COMMANDS
 from simulator.process import SimulatorProcess
@@ -34,6 +35,13 @@ BAD: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
+def is_of(letter: str, value: Any) -> bool:
+    """Whether a dead letter is of this request: its bytes, or (refused after it was read) the same request as JSON."""
+    if isinstance(value, bytes):
+        return letter == value.decode("utf-8", "replace")
+    return letter.startswith("{") and f'"{value["campaign_id"]}"' in letter
+
+
 @pytest.fixture
 def pipeline(any_kafka: Kafka, prefix: str, tmp_path: Path) -> Iterator[Pipeline]:
     with SimulatorProcess(tmp_path / "provider") as provider, Pipeline(any_kafka, prefix, tmp_path, provider) as p:
@@ -52,11 +60,11 @@ def test_bad_requests_are_named_and_the_good_one_goes_out(pipeline: Pipeline) ->
         assert rejected.problems, campaign_id
     letters = pipeline.dead_letters(CAMPAIGN_REQUESTS)
     for name, (value, word) in BAD.items():
-        body = value.decode("utf-8", "replace") if isinstance(value, bytes) else json.dumps(value)
-        errors = [letter["error"] for letter in letters if letter["value"] == body]
+        errors = [letter["error"] for letter in letters if is_of(letter["value"], value)]
         assert len(errors) == 1, name
         assert word in errors[0], (name, errors)
-    assert "nobody" in pipeline.dead_letters(CAMPAIGN_COMMANDS)[0]["error"]
+    unknown = eventually(lambda: pipeline.dead_letters(CAMPAIGN_COMMANDS), 40, every=0.5)
+    assert "nobody" in unknown[0]["error"]
     assert "nowhere.example" in pipeline.dead_letters(DOMAIN_COMMANDS)[0]["error"]
 
 
