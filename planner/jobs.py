@@ -8,6 +8,7 @@ changes the row; nothing is decided here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -75,6 +76,8 @@ class Jobs:
         self._jobs: dict[str, _Job] = {}
         self._owned: set[int] = set()
         self._generation = -1
+        self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._progress: GlobalTable[str] = GlobalTable(ctx.kafka, ctx.topic(CAMPAIGN_PROGRESS), _state_of)
         self._reputation = GlobalTable(ctx.kafka, ctx.topic(DOMAIN_REPUTATION), DomainReputation.decode)
 
@@ -94,6 +97,7 @@ class Jobs:
     def attach(self, life: Life, rows: Rows) -> Callable[[], None]:
         """Look after the rows of an app, from its event loop; returns what ends that."""
         self._generation = -1
+        self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
         task = asyncio.ensure_future(self._follow(life, rows))
 
         def detach() -> None:
@@ -118,10 +122,13 @@ class Jobs:
             self._open[campaign_id].row = row
         else:
             self._open[campaign_id] = _Open(row, partition, time.monotonic())
+        self._woken.set()
 
     async def _follow(self, life: Life, rows: Rows) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), LOOK_EVERY)
+            self._woken.clear()
             try:
                 self._take_over(life, rows)
                 if life.settled and self._progress.ready(0):
@@ -221,8 +228,14 @@ class Jobs:
                 job.result = work_on(work)
             except Exception as e:  # noqa: BLE001 - whatever it is, the campaign's owner is told
                 job.result = e
+            self._wake()
 
         threading.Thread(target=run, name=f"plan {name}", daemon=True).start()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the app has ended meanwhile
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._woken.set)
 
     def _admitted(self, name: str) -> bool:
         """Whether the gate's progress shows the campaign."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from planner_world import World
+from planner_world import REQUEST, World
 
+from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_REQUESTS
 from streams.clients import Kafka
 
 
@@ -26,5 +27,8 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     kafka: Kafka = request.getfixturevalue(f"{request.param}_kafka")
     world = World(kafka, f"w{uuid4().hex[:8]}.", tmp_path_factory.mktemp("planner"))
     world.process()
+    # Two that nothing happens to for ten seconds, begun here so that their tests need not wait alone.
+    world.put(CAMPAIGN_REQUESTS, {**REQUEST, "campaign_id": "unseen"})
+    world.put(CAMPAIGN_COMMANDS, {"campaign_id": "never", "action": "cancel"}, key="never")
     yield world
     world.close()

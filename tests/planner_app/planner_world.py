@@ -21,7 +21,7 @@ from streams.clock import ScaledClock
 from streams.context import Context
 from streams.fenced.model import Input
 from streams.settings import Settings
-from streams.table import read_topic
+from streams.table import TopicReader
 
 SCRIPT = Path(__file__).with_name("planner_worker.py")
 PARTITIONS = 3
@@ -58,6 +58,7 @@ class World:
         self.prefix = prefix
         self.data = data
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._readers: dict[str, tuple[TopicReader, list[Input]]] = {}
         admin = kafka.admin()
         new = [NewTopic(prefix + t.name, t.partitions or PARTITIONS, 1, config=t.config()) for t in all_topics()]
         for future in admin.create_topics(new).values():
@@ -70,8 +71,14 @@ class World:
         produce_all(self.kafka.producer(linger_ms=0), [record])
 
     def read(self, topic: Topic | str) -> list[Input]:
+        """Everything on a topic, but perhaps for what has come in the last moments."""
         name = topic if isinstance(topic, str) else topic.name
-        return list(read_topic(self.kafka, self.prefix + name))
+        if name not in self._readers:
+            self._readers[name] = TopicReader(self.kafka, self.prefix + name), []
+        reader, found = self._readers[name]
+        while (new := reader.read(0.02)) or not reader.at_end:
+            found += new
+        return list(found)
 
     def values(self, topic: Topic | str) -> list[dict[str, Any]]:
         return [json.loads(record.value) for record in self.read(topic) if record.value is not None]
@@ -118,3 +125,5 @@ class World:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait(10)
+        for reader, _ in self._readers.values():
+            reader.close()
