@@ -20,13 +20,14 @@ from pydantic import ValidationError
 
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.identity import batch_id
+from schemas.journal import WINDOW
 from sender.events import HEADERS as EVENT_HEADERS
 from sender.events import event_value
 from sender.journal import core, rows
 from sender.journal.report import Stopped
 from sender.journal.values import BatchJournal, Ended, Fact
 from sender.message.envelope import MessageName, message_id
-from sender.traffic import BatchKey, Came, Drained, Known, Message, Runs, Want
+from sender.traffic import BatchKey, Came, Drained, Grant, Known, Message, Runs, Want, prefetch_limit
 from streams.clock import Clock
 from streams.deadletter import dead_letter
 from streams.fenced import Effects, Input, Output
@@ -231,10 +232,12 @@ class Owner:
         self._touch(held, turn)
 
     def _take_want(self, held: Held, want: Want, turn: _Turn) -> None:
-        indices: list[int] = []
-        if held.partition not in self._revoking:
-            held.journal, indices = core.begin(held.journal, want.n, turn.now)
-        turn.after.append(lambda: self._runs.grant(want.run, indices))
+        grant = Grant((), last=True) if held.partition in self._revoking else self._begin(held, want.n, turn)
+        turn.after.append(lambda: self._runs.grant(want.run, grant))
+
+    def _begin(self, held: Held, n: int, turn: _Turn) -> Grant:
+        held.journal, indices = core.begin(held.journal, n, turn.now)
+        return Grant(indices, last=not core.may_begin(held.journal, turn.now))
 
     def _take_outcomes(self, held: Held, outcomes: Sequence[Ended], turn: _Turn) -> None:
         held.journal, facts = core.ended(held.journal, outcomes)
@@ -301,10 +304,16 @@ class Owner:
         elif journal.control.action is not None:
             self._finish(held, core.stopped_by(journal.control), None, turn)
         elif core.may_begin(journal, turn.now):
-            run = held.run = next(self._ids)
-            turn.after.append(lambda: self._runs.start(run, chunk))
+            self._start(held, chunk, turn)
         else:
             self._finish(held, "expired" if turn.now >= chunk.until else "done", None, turn)
+
+    def _start(self, held: Held, chunk: Chunk, turn: _Turn) -> None:
+        """The first indices are intended by the transaction that records the permit, which saves one."""
+        run = held.run = next(self._ids)
+        grant = self._begin(held, first_grant(chunk), turn)
+        turn.touched[held.key] = held
+        turn.after.append(lambda: self._runs.start(run, chunk, grant))
 
     def _look_up(self, held: Held, chunk: Chunk, indices: Sequence[int], turn: _Turn) -> None:
         look = held.looking = next(self._ids)
@@ -365,6 +374,11 @@ class Owner:
             journal = rows.load(row, ())
             held = self._batches[key] = Held(partition, journal, rows.without_rows(journal))
         return held
+
+
+def first_grant(chunk: Chunk) -> int:
+    """How many indices a run begins with."""
+    return min(WINDOW, prefetch_limit(chunk.connections, chunk.rate))
 
 
 def _decode(value: bytes | None) -> Chunk | BatchControl:

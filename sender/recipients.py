@@ -6,6 +6,7 @@ A consumer of its own in a thread of its own; the last few parts stay in memory.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,11 +15,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.batch import Pointer
 from schemas.chunk import Chunk
 from streams.clients import Kafka
+
+log = logging.getLogger(__name__)
+
+MEETING = 1.2
+"""Seconds that librdkafka takes to begin with partitions that it has not met, and a little."""
 
 
 class RecipientsError(Exception):
@@ -78,6 +84,10 @@ class Recipients:
         self._thread = ThreadPoolExecutor(1, "recipients")
         self._consumer: Consumer | None = None
 
+    def warm(self) -> None:
+        """Get to know all partitions in the background: the first fetch of each would take a second longer."""
+        self._thread.submit(self._meet)
+
     async def row(self, chunk: Chunk, index: int) -> dict[str, Any]:
         """The variables of one recipient. Raises RecipientsError."""
         pointer = _pointer_of(chunk, index)
@@ -108,15 +118,7 @@ class Recipients:
 
     def _fetch(self, pointer: Pointer) -> bytes:
         """Blocks. Raises RecipientsError when there is no such record."""
-        if self._consumer is None:
-            self._consumer = self._kafka.consumer(
-                "recipients",
-                enable_partition_eof=True,
-                fetch_wait_max_ms=50,
-                queued_min_messages=1,
-                queued_max_messages_kbytes=2048,
-            )
-        consumer, deadline = self._consumer, time.monotonic() + self._timeout
+        consumer, deadline = self._reader(), time.monotonic() + self._timeout
         at = TopicPartition(self._topic, pointer.partition, pointer.offset)
         try:
             low, high = consumer.get_watermark_offsets(at, timeout=self._timeout)
@@ -132,6 +134,28 @@ class Recipients:
         finally:
             consumer.unassign()
         raise RecipientsError(f"{place(pointer)} was not read within {self._timeout:g} s; is the broker there?")
+
+    def _reader(self) -> Consumer:
+        if self._consumer is None:
+            self._consumer = self._kafka.consumer(
+                "recipients",
+                enable_partition_eof=True,
+                fetch_wait_max_ms=50,
+                queued_min_messages=1,
+                queued_max_messages_kbytes=2048,
+            )
+        return self._consumer
+
+    def _meet(self) -> None:
+        consumer, deadline = self._reader(), time.monotonic() + MEETING
+        try:
+            known = consumer.list_topics(self._topic, timeout=5.0).topics[self._topic].partitions
+            consumer.assign([TopicPartition(self._topic, p, OFFSET_END) for p in known])
+            while time.monotonic() < deadline:
+                consumer.poll(0.1)
+            consumer.unassign()
+        except (KafkaException, KeyError) as e:
+            log.info("%s could not be visited ahead: %s", self._topic, e)
 
     def close(self) -> None:
         """Ends its thread and leaves the broker."""

@@ -10,16 +10,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Protocol
 
 from schemas.chunk import Chunk
-from schemas.journal import WINDOW
 from sender.journal.report import Stopped
 from sender.journal.values import Ended, EndKind
 from sender.message.envelope import Envelope, MessageName
@@ -29,7 +27,7 @@ from sender.relays import Connection, RelayDown
 from sender.smtp.outcomes import Outcome, retry_delays
 from sender.smtp.pace import Pace
 from sender.smtp.pool import ConnectionPool
-from sender.traffic import BatchKey, Came, Drained, Message, Want
+from sender.traffic import BatchKey, Came, Drained, Grant, Message, Want, prefetch_limit
 from streams.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -70,12 +68,6 @@ class CannotSend(Exception):
     """Nothing of a permit can be sent: its campaign, template or relay is not there, or not the one named."""
 
 
-def prefetch_limit(connections: int, rate: float | None) -> int:
-    """How many indices may wait intended: what half a second takes, at most a window a connection."""
-    most = WINDOW * connections
-    return most if rate is None else max(connections, min(most, math.ceil(rate / 2)))
-
-
 @dataclass(slots=True)
 class _Try:
     """An index that was put on a wire and is not settled."""
@@ -92,6 +84,8 @@ class Run:
     chunk: Chunk
     pool: ConnectionPool
     around: Surroundings
+    first: Grant
+    """What is intended from the start."""
     halted: bool = False
     stopping: Stopped | None = None
     detail: str | None = None
@@ -109,6 +103,8 @@ class Run:
 
     def __post_init__(self) -> None:
         self.batch: BatchKey = (self.chunk.campaign_id, self.chunk.batch_number)
+        self._queue.extend(self.first.indices)
+        self._exhausted = self.first.last
         self._limit = prefetch_limit(self.chunk.connections, self.chunk.rate)
         self._target = min(self.chunk.connections, self._limit)
         self._pace = Pace.begin(self.chunk.rate, monotonic())
@@ -116,13 +112,13 @@ class Run:
 
     # --- what the owner says
 
-    def grant(self, indices: Sequence[int]) -> None:
-        """These are intended now; none: there are no more."""
+    def grant(self, grant: Grant) -> None:
+        """These are intended now."""
         self._asked = False
         if self._starved:
             self._target, self._starved = min(self._limit, 2 * self._target), False
-        self._exhausted = not indices
-        self._queue.extend(indices)
+        self._exhausted = grant.last
+        self._queue.extend(grant.indices)
         if self.stopping is not None:
             self._give_back()
         self._notify()

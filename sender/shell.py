@@ -21,7 +21,7 @@ from sender.recipients import Recipients, RecipientsError
 from sender.relays import Connection, Relay, RelayDown, make_relay
 from sender.run import CannotSend, Compiled, Run, Surroundings
 from sender.smtp.pool import ConnectionPool
-from sender.traffic import Known, Message
+from sender.traffic import Grant, Known, Message
 from streams.clients import Kafka
 from streams.clock import Clock
 from streams.settings import RelaySettings
@@ -86,11 +86,11 @@ class Sending:
         for run in list(self._runs.values()):
             run.halt()
 
-    def start(self, run: int, chunk: Chunk) -> None:
-        self._loop.call_soon_threadsafe(self._start, run, chunk)
+    def start(self, run: int, chunk: Chunk, grant: Grant) -> None:
+        self._loop.call_soon_threadsafe(self._start, run, chunk, grant)
 
-    def grant(self, run: int, indices: Sequence[int]) -> None:
-        self._loop.call_soon_threadsafe(self._with, run, lambda r: r.grant(indices))
+    def grant(self, run: int, grant: Grant) -> None:
+        self._loop.call_soon_threadsafe(self._with, run, lambda r: r.grant(grant))
 
     def stop(self, run: int, stopped: Stopped) -> None:
         self._loop.call_soon_threadsafe(self._with, run, lambda r: r.stop(stopped))
@@ -110,6 +110,7 @@ class Sending:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.call_soon(self._spawn, self._sweep())
+        self._recipients.warm()
         try:
             self._loop.run_forever()
         finally:
@@ -131,9 +132,9 @@ class Sending:
         if found is not None:
             do(found)
 
-    def _start(self, id_: int, chunk: Chunk) -> None:
+    def _start(self, id_: int, chunk: Chunk, grant: Grant) -> None:
         pool = self._pool(chunk.relay)
-        run = self._runs[id_] = Run(id_, chunk, pool, self._around, halted=id_ in self._halted)
+        run = self._runs[id_] = Run(id_, chunk, pool, self._around, grant, halted=id_ in self._halted)
         self._spawn(self._run(run))
 
     async def _run(self, run: Run) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.chunk import Chunk
+from schemas.journal import WINDOW
 from sender.journal.report import Stopped
 from sender.journal.values import Ended
 
 BatchKey = tuple[str, int]
 """(campaign id, batch number)."""
+
+
+def prefetch_limit(connections: int, rate: float | None) -> int:
+    """How many indices may wait intended: what half a second takes, at most a window a connection."""
+    most = WINDOW * connections
+    return most if rate is None else max(connections, min(most, math.ceil(rate / 2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,14 @@ class Want:
     batch: BatchKey
     run: int
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Indices that are committed as intended; `last`: there are no more."""
+
+    indices: Sequence[int]
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +74,14 @@ Message = Want | Came | Drained | Known
 class Runs(Protocol):
     """What an owner asks of the other side. Every method returns at once and may be called from any thread."""
 
-    def start(self, run: int, chunk: Chunk) -> None:
-        """Send under this permit: ask for indices, send them, say what came of each, and end with `Drained`."""
+    def start(self, run: int, chunk: Chunk, grant: Grant) -> None:
+        """Send under this permit: first these, then what further grants give.
 
-    def grant(self, run: int, indices: Sequence[int]) -> None:
-        """The answer to `Want`: these are committed as intended. None: there are no more."""
+        The run says what came of each index, and ends with `Drained`.
+        """
+
+    def grant(self, run: int, grant: Grant) -> None:
+        """The answer to `Want`."""
 
     def stop(self, run: int, stopped: Stopped) -> None:
         """Begin nothing more, finish what is on the wire, give back the rest."""

@@ -19,7 +19,7 @@ from waiting import eventually
 from schemas.batch import Range
 from schemas.chunk import ChunkResult
 from schemas.topics import SEND_JOURNAL
-from sender.run import prefetch_limit
+from sender.traffic import prefetch_limit
 from simulator.process import SimulatorProcess
 from simulator.rules import Slow
 from streams import process
