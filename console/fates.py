@@ -8,7 +8,7 @@ from typing import Any
 from console.access import Access
 from schemas.batch import BatchRecipients
 from schemas.identity import batch_id
-from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, JournalEntry
+from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, JournalEntry, JournalPermit
 from schemas.records import InvalidRow
 from schemas.topics import BATCH_RECIPIENTS, INVALID_ROWS, SEND_JOURNAL
 from streams.table import read_topic
@@ -49,7 +49,14 @@ def _windows(access: Access, campaign_id: str) -> dict[tuple[int, int], str]:
     letters: dict[tuple[int, int], str] = {}
     for record in read_topic(access.kafka, access.name(SEND_JOURNAL)):
         key = (record.key or b"").decode()
-        if not key.startswith(prefix) or "#" not in key or record.value is None:
+        if not key.startswith(prefix) or record.value is None:
+            continue
+        if key.endswith("!"):  # a batch that has ended keeps its states here, and no windows
+            permit = JournalPermit.decode(record.value)
+            for start, end, letter, *_ in permit.spans:
+                letters.update(((permit.batch_number, i), letter) for i in range(start, end))
+            continue
+        if "#" not in key:
             continue
         entry = JournalEntry.decode(record.value)
         if batch_id(entry.campaign_id, entry.batch_number) + f"#{entry.start}" != key:
