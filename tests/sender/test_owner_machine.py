@@ -1,0 +1,254 @@
+"""The owner of batches between a log, a gate and runs that a test plays: deaths, hand-overs, late words.
+
+A run of this test puts an index on a wire only when it was granted, and a grant is heard only after its commit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from journals import HOUR, NOON, chunk, control
+
+from schemas.chunk import BatchControl, Chunk, ChunkResult
+from schemas.event import MailEvent
+from sender.journal import core
+from sender.journal.report import Stopped
+from sender.journal.values import Ended
+from sender.owner import Owner, Topics
+from sender.traffic import Came, Drained, Grant, Known, Message, Want
+from streams.clock import ManualClock
+from streams.fenced import Effects, Input
+
+KEY = ("c", 1)
+SIZE = 120
+
+
+@dataclass
+class PlayedRun:
+    chunk: Chunk
+    queue: list[int]
+    exhausted: bool
+    asked: bool = False
+    stopping: Stopped | None = None
+    halted: bool = False
+
+
+@dataclass
+class PlayedRuns:
+    """The other side, without sockets. What it has to say waits in `said`."""
+
+    said: list[Message] = field(default_factory=list)
+    runs: dict[int, PlayedRun] = field(default_factory=dict)
+    wire: Counter[int] = field(default_factory=Counter)
+
+    def start(self, run: int, chunk: Chunk, grant: Grant) -> None:
+        self.runs[run] = PlayedRun(chunk, list(grant.indices), grant.last)
+
+    def grant(self, run: int, grant: Grant) -> None:
+        one = self.runs.get(run)
+        if one is not None and not one.halted:
+            one.asked, one.exhausted = False, grant.last
+            one.queue += grant.indices
+
+    def stop(self, run: int, stopped: Stopped) -> None:
+        if run in self.runs:
+            self.runs[run].stopping = self.runs[run].stopping or stopped
+
+    def halt(self, run: int) -> None:
+        if run in self.runs:
+            self.runs[run].halted = True
+
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int]) -> None:  # noqa: ARG002 - Runs' signature
+        self.said.append(Known(KEY, look, {i: f"p{i}@x.example" for i in indices}))
+
+    def send(self, id_: int, n: int, kind: str) -> None:
+        """Send up to n, then ask for more or end, as a run does."""
+        run = self.runs[id_]
+        if run.halted:
+            return
+        while run.queue and (run.stopping or n > 0):
+            index, n = run.queue.pop(0), n - 1
+            if run.stopping:
+                self.said.append(Came(KEY, id_, [Ended(index, "not_begun", NOON, 0)]))
+                continue
+            self.wire[index] += 1
+            self.said.append(Came(KEY, id_, [Ended(index, kind, NOON, email=f"p{index}@x.example")]))  # type: ignore[arg-type]
+        if not run.queue and not run.asked:
+            if run.exhausted or run.stopping:
+                self.said.append(Drained(KEY, id_, run.stopping or "done"))
+                del self.runs[id_]
+            else:
+                run.asked = True
+                self.said.append(Want(KEY, id_, 7))
+
+
+class OwnersOfAPartition(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.clock = ManualClock(NOON)
+        self.log: dict[bytes, bytes] = {}
+        self.issued: list[Chunk] = []
+        self.orders = 0
+        self.pending: list[Input] = []  # read again by the next owner until their offset is committed
+        self.offset = 0
+        self.wire: Counter[int] = Counter()
+        self.results: list[ChunkResult] = []
+        self.events: dict[str, MailEvent] = {}
+        self.real = 0.0
+        self.take_over()
+
+    def take_over(self) -> None:
+        self.runs = PlayedRuns(wire=self.wire)
+        topics = Topics("chunks", "gate.inputs", "mail.events")
+        self.owner = Owner(self.runs, self.clock, topics, tags=lambda _: {}, real=lambda: self.real)
+        self.owner.assigned(0, dict(self.log))
+
+    def put(self, record: Chunk | BatchControl) -> None:
+        self.pending.append(Input("chunks", 0, self.offset, b"c/1", record.encode(), (), 0))
+        self.offset += 1
+
+    def step(self, inputs: Sequence[Input] = (), *, survive: bool = True) -> None:
+        effects = self.owner.step(inputs, 0.0)
+        if effects is None:
+            assert not inputs
+            return
+        if not survive:
+            self.take_over()
+            return
+        self.pending = self.pending[len(inputs) :]
+        self.apply(effects)
+        self.owner.committed(effects)
+
+    def apply(self, effects: Effects) -> None:
+        for _, key, value in effects.state:
+            if value is None:
+                self.log.pop(key, None)
+            else:
+                self.log[key] = value
+        for _, output in effects.outputs:
+            if output.topic == "gate.inputs":
+                self.results.append(ChunkResult.decode(output.value or b""))
+            elif output.topic == "mail.events":
+                event = MailEvent.decode(output.value or b"")
+                assert event.event_id not in self.events
+                self.events[event.event_id] = event
+
+    @rule(data=st.data(), late=st.booleans())
+    def the_gate_issues_a_permit(self, data: st.DataObject, late: bool) -> None:
+        if self.issued and not any(r.final and r.permit_id == self.issued[-1].permit_id for r in self.results):
+            return
+        low = data.draw(st.integers(0, SIZE - 1))
+        high = data.draw(st.integers(low + 1, SIZE))
+        until = self.clock.now() + (timedelta(seconds=5) if late else HOUR)
+        self.issued.append(
+            chunk(len(self.issued) + 1, ((low, high),), SIZE, until=until, issued_at=self.clock.now(), rate=10.0)
+        )
+        self.put(self.issued[-1])
+
+    @precondition(lambda self: self.issued)
+    @rule(data=st.data())
+    def the_gate_repeats_a_permit(self, data: st.DataObject) -> None:
+        self.put(data.draw(st.sampled_from(self.issued)))
+
+    @rule(action=st.sampled_from(["pause", "resume", "cancel"]))
+    def the_gate_orders(self, action: str) -> None:
+        self.orders += 1
+        self.put(control(action, self.orders, at=self.clock.now()))
+
+    @rule(seconds=st.integers(1, 10))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.move(timedelta(seconds=seconds))
+        self.real += seconds
+
+    @rule(survive=st.sampled_from([True, True, True, False]))
+    def inputs_are_read(self, survive: bool) -> None:
+        self.step(self.pending, survive=survive)
+
+    @rule(n=st.integers(1, 20), survive=st.sampled_from([True, True, True, False]))
+    def something_was_said(self, n: int, survive: bool) -> None:
+        for message in self.runs.said[:n]:
+            self.owner.post(message)
+        del self.runs.said[:n]
+        self.step(survive=survive)
+
+    @precondition(lambda self: self.runs.runs)
+    @rule(data=st.data(), n=st.integers(0, 20), kind=st.sampled_from(["accepted", "accepted", "failed", "in_doubt"]))
+    def a_run_sends(self, data: st.DataObject, n: int, kind: str) -> None:
+        self.runs.send(data.draw(st.sampled_from(sorted(self.runs.runs))), n, kind)
+
+    @rule()
+    def the_process_dies(self) -> None:
+        self.take_over()
+
+    @rule()
+    def the_partition_is_handed_over(self) -> None:
+        held = self.owner._batches.get(KEY)
+        left_by_a_dead_one = held is not None and held.run is None and bool(core.interrupted(held.journal))
+        self.owner.revoking(0)
+        for _ in range(200):
+            for run in sorted(self.runs.runs):
+                self.runs.send(run, 0, "accepted")
+            said, self.runs.said = self.runs.said, []
+            for message in said:
+                self.owner.post(message)
+            self.step()
+            if not self.owner.busy(0):
+                break
+        assert not self.owner.busy(0)
+        before = sum(e.event_type == "in_doubt" for e in self.events.values())
+        self.owner.lost(0)
+        self.take_over()
+        self.step()
+        if not left_by_a_dead_one:
+            assert not [m for m in self.runs.said if isinstance(m, Known)]  # nobody was left intended
+            assert before == sum(e.event_type == "in_doubt" for e in self.events.values())
+
+    def teardown(self) -> None:
+        """Let everything come to rest: each permit has its answer, and everybody is somewhere."""
+        if not hasattr(self, "owner"):
+            return
+        for _ in range(400):
+            self.step(self.pending)
+            for run in sorted(self.runs.runs):
+                self.runs.send(run, 50, "accepted")
+            said, self.runs.said = self.runs.said, []
+            for message in said:
+                self.owner.post(message)
+            self.step()
+            if not (self.pending or self.runs.said or self.runs.runs):
+                break
+        finals = {r.permit_id for r in self.results if r.final}
+        if self.issued:
+            assert self.issued[-1].permit_id in finals
+            self.the_last_word_is_right()
+
+    def the_last_word_is_right(self) -> None:
+        last = self.results[-1]
+        ends = Counter(e.event_type for e in self.events.values())
+        assert last.accepted == ends["accepted"]
+        assert sum(b - a for a, b in last.failed) == ends["failed"]
+        assert sum(b - a for a, b in last.in_doubt) == ends["in_doubt"]
+        on_wire = {i for i, n in self.wire.items() if n}
+        known = {e.recipient_index for e in self.events.values()}
+        assert on_wire <= known
+
+    @invariant()
+    def nobody_is_on_a_wire_twice(self) -> None:
+        assert max(getattr(self, "wire", Counter()).values(), default=0) <= 1
+
+    @invariant()
+    def reports_only_grow(self) -> None:
+        versions = [r.version for r in getattr(self, "results", [])]
+        assert versions == sorted(set(versions))
+
+
+TestOwnersOfAPartition = OwnersOfAPartition.TestCase
+TestOwnersOfAPartition.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
