@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from schemas.progress import CampaignProgress
@@ -64,7 +64,7 @@ def bar(percent: float, width: int = 24) -> str:
 def campaigns_table(rows: Iterable[CampaignProgress], title: str | None = None) -> Table:
     """Several campaigns, a line each."""
     table = Table(
-        "campaign",
+        Column("campaign", no_wrap=True),
         "state",
         "",
         "%",

@@ -58,7 +58,7 @@ def submit(
 @friendly
 def list_(as_json: AsJson = False, config: Config = None) -> None:
     """All campaigns and where they stand."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from console.access import Access
     from schemas.progress import CampaignProgress
@@ -73,7 +73,16 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
         out.print("No campaigns yet. Submit one: rampa campaign submit FILE")
         return
     table = Table(
-        "campaign", "state", "domain", "recipients", "accepted", "waiting", "failed", "in doubt", "%", box=None
+        Column("campaign", no_wrap=True),
+        "state",
+        "domain",
+        "recipients",
+        "accepted",
+        "waiting",
+        "failed",
+        "in doubt",
+        "%",
+        box=None,
     )
     for p in rows:
         table.add_row(

@@ -16,7 +16,8 @@ from rich.console import Console
 P = ParamSpec("P")
 R = TypeVar("R")
 
-out = Console(highlight=False)
+# A pipe or file has no width: let no table be cut there.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 Config = Annotated[
