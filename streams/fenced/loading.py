@@ -30,6 +30,11 @@ _PASSING = {
     KafkaError._TIMED_OUT,
     KafkaError._WAIT_COORD,
     KafkaError._TRANSPORT,
+    # Right after a topic was created or its leader died:
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.BROKER_NOT_AVAILABLE,
 }
 
 
@@ -58,9 +63,9 @@ class Loader:
         the state does not become readable in time."""
         deadline = time.monotonic() + self._timeout
         committed = self.committed(member, partitions, deadline, idle)
-        ends = self.state_ends(partitions)
+        ends = self.state_ends(partitions, deadline, idle)
         states = self._read(ends, deadline, idle)
-        inputs = self._watermarks(self._input, partitions, read_committed=False)
+        inputs = self._watermarks(self._input, partitions, deadline, idle)
         return [
             Start(p, self._start(p, committed[p], inputs[p], len(states[p]), p in ends), states[p], committed[p])
             for p in partitions
@@ -81,9 +86,9 @@ class Loader:
                 }
             self._check(deadline, "the committed offsets do not become stable")
 
-    def state_ends(self, partitions: list[int]) -> dict[int, int]:
+    def state_ends(self, partitions: list[int], deadline: float, idle: Callable[[], None]) -> dict[int, int]:
         """Up to where the changelog must be read."""
-        marks = self._watermarks(self._state, partitions, read_committed=False)
+        marks = self._watermarks(self._state, partitions, deadline, idle)
         return {p: high for p, (low, high) in marks.items() if high > low}
 
     def _start(
@@ -95,12 +100,27 @@ class Loader:
         place = f"{self._input}[{partition}]"
         return starting_offset(place, committed, low, high, rows, self._group, changelog=changelog)
 
-    def _watermarks(self, topic: str, partitions: list[int], *, read_committed: bool) -> dict[int, tuple[int, int]]:
+    def _watermarks(
+        self,
+        topic: str,
+        partitions: list[int],
+        deadline: float,
+        idle: Callable[[], None],
+        *,
+        read_committed: bool = False,
+    ) -> dict[int, tuple[int, int]]:
+        """First and next offset of each partition; while a broker settles it asks again."""
         asking = self._kafka.consumer(f"{self._group}.loader", read_committed=read_committed)
         try:
-            return {p: asking.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
-        except KafkaException as e:
-            raise TransactionFailed(f"{topic}: its offsets cannot be read: {e}") from e
+            while True:
+                try:
+                    return {p: asking.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
+                except KafkaException as e:
+                    if e.args[0].code() not in _PASSING:
+                        raise TransactionFailed(f"{topic}: its offsets cannot be read: {e}") from e
+                    self._check(deadline, f"{topic}: its offsets cannot be read ({e.args[0].str()})")
+                idle()
+                time.sleep(_SLICE)
         finally:
             asking.close()
 

@@ -70,13 +70,14 @@ class OffsetsBeforeFlush(Real):
 
 
 class _CommittedEndFirst(Loader):
-    def state_ends(self, partitions: list[int]) -> dict[int, int]:  # noqa: ARG002
+    def state_ends(self, partitions: list[int], deadline: float, idle: Callable[[], None]) -> dict[int, int]:  # noqa: ARG002
         return self._ends
 
     def load(self, member: Consumer, partitions: list[int], idle: Callable[[], None]) -> list[Start]:
-        marks = self._watermarks(self._state, partitions, read_committed=True)
+        deadline = time.monotonic() + 30
+        marks = self._watermarks(self._state, partitions, deadline, idle, read_committed=True)
         self._ends = {p: high for p, (low, high) in marks.items() if high > low}
-        states = self._read(self._ends, time.monotonic() + 30, idle)
+        states = self._read(self._ends, deadline, idle)
         print("0 state was read", flush=True)
         self._read = lambda *_: states  # type: ignore[method-assign]
         return super().load(member, partitions, idle)
