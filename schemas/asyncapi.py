@@ -51,6 +51,8 @@ def _channel(t: Topic, prefix: str) -> dict[str, Any]:
     }
     if "retention.ms" in config:
         kafka["topicConfiguration"]["retention.ms"] = int(config["retention.ms"])
+    if t.max_bytes is not None:
+        kafka["topicConfiguration"]["max.message.bytes"] = t.max_bytes
     if t.partitions is not None:
         kafka["partitions"] = t.partitions
     return {

@@ -32,6 +32,8 @@ from schemas.records import (
 from schemas.request import CampaignRequest
 
 DAY_MS = 86_400_000
+DEAD_LETTER_BYTES = 2_000_000
+"""A dead letter holds a record of up to 1 MB (the brokers' default limit) and the headers that say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Topic:
     retention_days: int | None = None
     partitions: int | None = None
     dead_letters: bool = False
+    max_bytes: int | None = None
 
     @property
     def dlq(self) -> str:
@@ -56,9 +59,10 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """Broker settings of the topic."""
+        size = {} if self.max_bytes is None else {"max.message.bytes": str(self.max_bytes)}
         if self.cleanup == "compact":
-            return {"cleanup.policy": "compact"}
-        return {"cleanup.policy": "delete", "retention.ms": str((self.retention_days or 7) * DAY_MS)}
+            return {"cleanup.policy": "compact", **size}
+        return {"cleanup.policy": "delete", "retention.ms": str((self.retention_days or 7) * DAY_MS), **size}
 
 
 CAMPAIGN_REQUESTS = Topic(
@@ -158,7 +162,7 @@ def all_topics() -> tuple[Topic, ...]:
     dead = tuple(
         Topic(
             t.dlq, f"as {t.name}", t.models, t.readers, ("console",), f"Records of {t.name} that nobody could use.",
-            retention_days=30,
+            retention_days=30, max_bytes=DEAD_LETTER_BYTES,
         )
         for t in TOPICS
         if t.dead_letters
@@ -168,10 +172,9 @@ def all_topics() -> tuple[Topic, ...]:
 
 def topic(name: str) -> Topic:
     """The topic of that name. Raises KeyError when there is none."""
-    return next(t for t in all_topics() if t.name == name) if name in {t.name for t in all_topics()} else _unknown(name)
-
-
-def _unknown(name: str) -> Topic:
+    for t in all_topics():
+        if t.name == name:
+            return t
     raise KeyError(f"{name!r} is not a topic of rampa; `rampa topics list` shows them")
 
 

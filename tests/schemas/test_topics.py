@@ -40,6 +40,10 @@ def test_retention_is_in_milliseconds() -> None:
     assert topic("campaigns").config() == {"cleanup.policy": "compact"}
 
 
+def test_a_dead_letter_has_room_for_a_full_record_and_its_reasons() -> None:
+    assert int(topic("campaign.requests.dlq").config()["max.message.bytes"]) > 1_048_576
+
+
 def test_an_unknown_topic_says_where_to_look() -> None:
     with pytest.raises(KeyError, match="rampa topics list"):
         topic("campain.requests")
