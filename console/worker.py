@@ -17,12 +17,14 @@ from streams.clients import wait_for_broker
 from streams.context import Context
 
 ROLES = ("planner", "gate", "sender")
-FENCED_EXIT = 3
 
 
 def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float = 300.0) -> int:
-    """Run a role until SIGTERM or SIGINT. Returns the exit code: 0 stopped, 3 another process took over."""
-    from streams.fenced import Fenced
+    """Run a role until SIGTERM or SIGINT. Returns 0 when it was stopped.
+
+    Ends the process with 3 when another one took over or a transaction failed (start again), and with 4 when an
+    operator has to decide."""
+    from streams.fenced import FencedProcessingError
 
     logging.basicConfig(
         level=os.environ.get("RAMPA_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
@@ -34,11 +36,11 @@ def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float 
     context = _context(role, slot, config, bootstrap_wait, log)
     try:
         _runner(role)(context, stop)
-    except Fenced as e:
-        log.warning("another process owns these partitions now, leaving: %s", e)
+    except FencedProcessingError as e:
+        log.warning("leaving: %s", e)
         # At once: nothing that other threads still hold may reach a wire.
         logging.shutdown()
-        os._exit(FENCED_EXIT)
+        os._exit(e.exit_code)
     return 0
 
 
