@@ -9,6 +9,8 @@ Ranges = list[tuple[int, int]]
 
 def total(ranges: Iterable[Sequence[int]]) -> int:
     """How many indices there are."""
+    if type(ranges) is list and len(ranges) == 1:
+        return int(ranges[0][1] - ranges[0][0])
     return sum(r[1] - r[0] for r in ranges)
 
 

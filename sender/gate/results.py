@@ -66,6 +66,8 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
     """The permit is over: its quota, connections and rate are free again, what was not begun waits again."""
     tables, relay = turn.tables, turn.tables.relay(campaign.relay)
     domain = tables.domain_of(campaign)
+    quota.roll_domain(domain, turn.now, tables.place(domain.name).timezone, tables.settings.assume)
+    quota.roll_relay(relay, turn.now)
     quota.charge_domain(domain, permit, result, tables.settings.assume)
     quota.charge_relay(relay, permit, result.begun)
     for paced in (relay, campaign):
@@ -73,8 +75,8 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
         if tail is not None:
             tables.wake_real(tail, "relay", relay.name)
     tables.drop_permit(campaign, permit.id)
-    _put_back(turn, campaign, batch, permit, result)
     batch.permit = None
+    _put_back(turn, campaign, batch, permit, result)
     if result.stopped == "relay_down":
         _relay_fails(turn, relay, permit, result.detail or "no reason given")
     elif relay.down is not None and relay.down.probe == permit.id:  # it was ended otherwise: nothing is known
@@ -106,8 +108,10 @@ def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit
     batch.open = rs.union(batch.open, unsent) if unsent else batch.open
     if campaign.release_day == turn.tables.domain_of(campaign).day:
         campaign.release_left += rs.total(unsent)
-    if campaign.plan is not None and campaign.plan.in_doubt == "resend" and batch.in_doubt:
-        release_again(batch, doubtful_ranges(batch))
+    if campaign.plan is not None and campaign.plan.in_doubt == "resend" and batch.round < campaign.plan.max_retries:
+        release_again(
+            batch, doubtful_ranges(batch)
+        )  # so often and no more: else a relay that never replies mails for ever
 
 
 def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, unsent: rs.Ranges) -> None:

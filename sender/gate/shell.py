@@ -60,7 +60,7 @@ def decode(value: bytes | None) -> GateInput:
         kind = orjson.loads(value or b"").get("kind")
     except (ValueError, AttributeError) as e:
         raise Unreadable(f"not a JSON object: {e}") from None
-    model = KINDS.get(kind)
+    model = KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:
         raise Unreadable(f"kind {kind!r} is not one of {', '.join(KINDS)}")
     try:

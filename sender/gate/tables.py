@@ -206,19 +206,25 @@ def figures_of(batch: BatchRow) -> Figures:
     Waiting, cancelled and in flight give way to what the owner reports: an index that is open again may have
     been settled by evidence meanwhile.
     """
-    left = batch.size
-    accepted = min(left, batch.accepted)
-    left -= accepted
-    suppressed = min(left, batch.suppressed)
-    left -= suppressed
-    failed = min(left, rs.total(failed_ranges(batch)))
-    left -= failed
-    in_doubt = min(left, rs.total(doubtful_ranges(batch)))
-    left -= in_doubt
-    cancelled = min(left, rs.total(batch.cancelled))
-    left -= cancelled
-    waiting = min(left, rs.total(batch.open))
-    return waiting, left - waiting, accepted, failed, in_doubt, suppressed, cancelled
+    accepted, suppressed = batch.accepted, batch.suppressed
+    failed = rs.total(failed_ranges(batch)) if batch.failed or batch.dropped else 0
+    in_doubt = rs.total(doubtful_ranges(batch)) if batch.in_doubt else 0
+    cancelled = rs.total(batch.cancelled) if batch.cancelled else 0
+    waiting = rs.total(batch.open) if batch.open else 0
+    left = batch.size - accepted - suppressed - failed - in_doubt - cancelled - waiting
+    if left >= 0:
+        return waiting, left, accepted, failed, in_doubt, suppressed, cancelled
+    return _fitted(batch.size, (accepted, suppressed, failed, in_doubt, cancelled, waiting))
+
+
+def _fitted(size: int, wanted: tuple[int, ...]) -> Figures:
+    """Each figure as far as the ones before it leave room."""
+    fitted = []
+    for figure in wanted:
+        fitted.append(min(size, figure))
+        size -= fitted[-1]
+    accepted, suppressed, failed, in_doubt, cancelled, waiting = fitted
+    return waiting, 0, accepted, failed, in_doubt, suppressed, cancelled
 
 
 def restate(campaign: CampaignRow, batch: BatchRow) -> bool:

@@ -144,17 +144,17 @@ class World:
 
     `restart`: how often (a share of all steps) the core is thrown away and restored from its written rows.
     `repeat`: how often an input is given twice. `delay`: the longest way of a record, in real seconds.
-    `thorough`: how often all rows are compared with those that were written.
+    `eager`: a tick follows each input. `thorough`: how often all rows are compared with those that were written.
     """
 
     def __init__(
         self, config: GateSettings, *, speed: float = 1.0, start: datetime = MONDAY, seed: int = 0,
         restart: float = 0.0, repeat: float = 0.0, delay: float = 0.05, latency: float = 0.05,
-        outcomes: dict[str, float] | None = None, thorough: float = 0.2,
+        outcomes: dict[str, float] | None = None, thorough: float = 0.2, eager: bool = False,
     ) -> None:  # fmt: skip
         self.settings, self.speed, self.start = config, speed, start
         self.core = GateCore(config, speed)
-        self.rng = random.Random(seed)
+        self.rng, self.chance, self.eager = random.Random(seed), random.Random(seed), eager
         self.restart, self.repeat, self.delay, self.latency = restart, repeat, delay, latency
         self.outcomes = outcomes or {"accepted": 1.0}
         self.thorough = thorough
@@ -165,6 +165,8 @@ class World:
         self.owned: dict[tuple[str, int], Owned] = {}
         self.received: list[tuple[datetime, str, int, int]] = []
         self.dead: list[Dead] = []
+        self.shown = 0
+        self.controls: list[BatchControl] = []
         self.chunks: list[tuple[float, Chunk]] = []
         self.progress: dict[str, CampaignProgress] = {}
         self.batches: dict[tuple[str, int], Any] = {}
@@ -172,7 +174,6 @@ class World:
         self.relay_up = True
         self.sender_up = True
         self.limits: dict[date, int] = {}
-        self.busiest: dict[date, int] = {}
         self.offset = 0
 
     # --- time
@@ -218,14 +219,16 @@ class World:
         """Inputs, one after the other; perhaps twice, perhaps with a restart in between."""
         for given in inputs:
             self.take(self.core.apply(given, self.now, self.real))
-            if self.rng.random() < self.repeat:
+            if self.chance.random() < self.repeat:
                 before = dict(self.store)
                 decision = self.core.apply(given, self.now, self.real)
                 assert not decision.orders
                 self.take(decision)
                 assert self.store == before or isinstance(given, PlanComplete)
-            if self.rng.random() < self.restart:
+            if self.chance.random() < self.restart:
                 self.restart_now()
+            elif self.eager:
+                self.take(self.core.tick(self.now, self.real))
 
     def restart_now(self) -> None:
         """A new owner: only what was written is left."""
@@ -261,13 +264,16 @@ class World:
             assert progress.conserved() == progress.recipients
             CampaignProgress.decode(progress.encode())
             self.progress[progress.campaign_id] = progress
+            self.shown += 1
         for batch in decision.batches:
             self.batches[batch.campaign_id, batch.batch_number] = batch
         self.dead += decision.dead
         for order in decision.orders:
             later = self._control if isinstance(order, BatchControl) else self._chunk
             self.later(self.rng.uniform(0, self.delay), lambda order=order, later=later: later(order))  # type: ignore[misc]
-            if isinstance(order, Chunk):
+            if isinstance(order, BatchControl):
+                self.controls.append(order)
+            else:
                 Chunk.decode(order.encode())
                 self.chunks.append((self.real, order))
                 self._note_limit(order)
@@ -299,7 +305,7 @@ class World:
             assert progress.conserved() == progress.recipients
             assert min(campaign.totals) >= 0
             assert sum(campaign.states.values()) == len(campaign.batches)
-        for row in tables.all_rows() if self.rng.random() < self.thorough else ():
+        for row in tables.all_rows() if self.chance.random() < self.thorough else ():
             written, stands = self.store.get(row_name(row)), to_json(row)
             assert written == json.dumps(stands) or (
                 written is None and stands.keys() <= {"name", "relay", "used", "reserved"}

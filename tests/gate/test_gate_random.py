@@ -133,6 +133,24 @@ def disturb(world: World, target: str, what: str) -> None:
         world.command(what, target)
 
 
+@hypothesis_settings(QUICK, max_examples=15)
+@given(campaigns, limits, st.integers(0, 2**20))
+def test_a_gate_that_is_restarted_after_every_input_decides_the_same(
+    drawn: list[Any], bounds: dict[str, Any], seed: int
+) -> None:
+    decided = []
+    for restart, repeat in ((0.0, 0.0), (1.0, 0.0), (0.5, 1.0)):
+        world = World(settings(**bounds), speed=600, seed=seed, restart=restart, repeat=repeat, eager=True)
+        start(world, drawn)
+        world.run()
+        permits = {
+            c.permit_id: (c.campaign_id, c.batch_number, c.round, c.ranges, c.connections, c.rate and round(c.rate, 6))
+            for _, c in world.chunks
+        }
+        decided.append((permits, [m[1:] for m in world.received], world.by_day()))
+    assert decided[0] == decided[1] == decided[2]
+
+
 def test_ten_campaigns_of_a_domain_share_its_limit() -> None:
     world = World(settings(), speed=20000, restart=0.05, repeat=0.05, seed=3)
     drawn = [
