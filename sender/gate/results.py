@@ -108,10 +108,9 @@ def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit
     batch.open = rs.union(batch.open, unsent) if unsent else batch.open
     if campaign.release_day == turn.tables.domain_of(campaign).day:
         campaign.release_left += rs.total(unsent)
-    if campaign.plan is not None and campaign.plan.in_doubt == "resend" and batch.round < campaign.plan.max_retries:
-        release_again(
-            batch, doubtful_ranges(batch)
-        )  # so often and no more: else a relay that never replies mails for ever
+    plan = campaign.plan
+    if plan is not None and plan.in_doubt == "resend" and batch.round < plan.max_retries:
+        release_again(batch, doubtful_ranges(batch))  # with an end: a relay that never replies would mail for ever
 
 
 def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, unsent: rs.Ranges) -> None:

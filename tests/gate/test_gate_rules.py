@@ -285,7 +285,7 @@ def test_a_domain_that_is_warm_is_at_the_last_step() -> None:
 
 
 def test_evidence_moves_a_domain_and_replaces_the_assumption() -> None:
-    world = silent()
+    world = silent(speed=60)
     world.give(*plan(gate_campaign(size=300, start_at=MONDAY + timedelta(hours=1)), [100, 100, 100]))
     said = ReputationChanged(relay="main", sending_domain="bore.example", sending_day=2, as_of=MONDAY)
     world.give(said, said.model_copy(update={"sending_day": 9, "as_of": MONDAY - timedelta(days=1)}))
