@@ -20,14 +20,13 @@ from pydantic import ValidationError
 
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.identity import batch_id
-from schemas.journal import WINDOW
 from sender.events import HEADERS as EVENT_HEADERS
 from sender.events import event_value
+from sender.held import Held, decode, first_grant, grouped, left_behind
 from sender.journal import core, rows
 from sender.journal.report import Stopped
-from sender.journal.values import BatchJournal, Ended, Fact
-from sender.message.envelope import MessageName, message_id
-from sender.traffic import BatchKey, Came, Drained, Grant, Known, Message, Runs, Want, prefetch_limit
+from sender.journal.values import Ended, Fact
+from sender.traffic import BatchKey, Came, Drained, Grant, Known, Message, Runs, Want
 from streams.clock import Clock
 from streams.deadletter import dead_letter
 from streams.fenced import Effects, Input, Output
@@ -50,25 +49,6 @@ class Topics:
     chunks: str
     gate_inputs: str
     mail_events: str
-
-
-@dataclass(slots=True)
-class Held:
-    """A batch in memory. `recorded` is what the changelog has, `journal` what the next commit makes it."""
-
-    partition: int
-    journal: BatchJournal
-    recorded: BatchJournal | None
-    run: int | None = None
-    ending: tuple[Stopped, str | None] | None = None
-    waiting: Chunk | None = None
-    looking: int | None = None
-    shown: BatchJournal | None = None
-    shown_at: float = 0.0
-
-    @property
-    def key(self) -> BatchKey:
-        return self.journal.campaign_id, self.journal.batch_number
 
 
 @dataclass(slots=True)
@@ -123,7 +103,7 @@ class Owner:
     def assigned(self, partition: int, state: Mapping[bytes, bytes]) -> None:
         self._revoking.discard(partition)
         ended = self._ended[partition] = {}
-        for key, permit_row, windows in _grouped(state):
+        for key, permit_row, windows in grouped(state):
             if permit_row is None:
                 raise ValueError(f"partition {partition} of the journal has windows of {key}, but no permit row")
             if not windows and orjson.loads(permit_row).get("ended"):
@@ -176,7 +156,7 @@ class Owner:
     def _take_input(self, record: Input, turn: _Turn) -> None:
         """A record that cannot be used is a dead letter; the partition goes on."""
         try:
-            value = _decode(record.value)
+            value = decode(record.value)
             if isinstance(value, Chunk):
                 self._take_chunk(record.partition, value, turn)
             else:
@@ -257,7 +237,7 @@ class Owner:
             return
         held.looking = None
         if held.run is None and (left := core.interrupted(held.journal)):
-            outcomes = [_left_behind(chunk, i, known.emails.get(i, ""), turn.now) for i in left]
+            outcomes = [left_behind(chunk, i, known.emails.get(i, ""), turn.now) for i in left]
             self._take_outcomes(held, outcomes, turn)
         else:
             held.journal, facts = core.resolve(held.journal, known.emails, turn.now)
@@ -374,43 +354,3 @@ class Owner:
             journal = rows.load(row, ())
             held = self._batches[key] = Held(partition, journal, rows.without_rows(journal))
         return held
-
-
-def first_grant(chunk: Chunk) -> int:
-    """How many indices a run begins with."""
-    return min(WINDOW, prefetch_limit(chunk.connections, chunk.rate))
-
-
-def _decode(value: bytes | None) -> Chunk | BatchControl:
-    """Raises ValueError (also pydantic's) and KeyError."""
-    kind = orjson.loads(value or b"null")
-    if not isinstance(kind, dict):
-        raise ValueError("not a JSON object")
-    if kind.get("kind") == "chunk":
-        return Chunk.model_validate_json(value or b"")
-    return BatchControl.model_validate_json(value or b"")
-
-
-def _left_behind(chunk: Chunk, index: int, email: str, now: datetime) -> Ended:
-    """An index whose owner died: nobody knows whether the provider took the message."""
-    name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
-    return Ended(
-        index, "in_doubt", now, email=email, message_id=message_id(name, chunk.sending_domain), reason="unknown",
-        text="the process that was to send it ended before it recorded an outcome", recovered=True,
-    )  # fmt: skip
-
-
-def _grouped(state: Mapping[bytes, bytes]) -> list[tuple[BatchKey, bytes | None, list[bytes]]]:
-    """The rows of a partition by batch: its permit row and its windows."""
-    permits: dict[BatchKey, bytes] = {}
-    windows: dict[BatchKey, list[bytes]] = {}
-    for raw, value in state.items():
-        key = raw.decode()
-        name = key[:-1] if key.endswith("!") else key.rpartition("#")[0]
-        campaign, _, number = name.rpartition("/")
-        batch = campaign, int(number)
-        if key.endswith("!"):
-            permits[batch] = value
-        else:
-            windows.setdefault(batch, []).append(value)
-    return [(batch, permits.get(batch), windows.get(batch, [])) for batch in permits.keys() | windows.keys()]

@@ -13,21 +13,20 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from schemas.chunk import Chunk
 from sender.journal.report import Stopped
 from sender.journal.values import Ended, EndKind
-from sender.message.envelope import Envelope, MessageName
-from sender.message.errors import RowError
+from sender.message.envelope import Envelope
 from sender.recipients import RecipientsError
 from sender.relays import Connection, RelayDown
 from sender.smtp.outcomes import Outcome, retry_delays
 from sender.smtp.pace import Pace
 from sender.smtp.pool import ConnectionPool
 from sender.traffic import BatchKey, Came, Drained, Grant, Message, Want, prefetch_limit
+from sender.worker import Compiled, Worker
 from streams.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -40,13 +39,6 @@ SLOWER = (0.25, 0.5, 1.0, 2.0)
 """Seconds for which nothing is begun after a reply that asks for less speed; longer when nothing is taken between."""
 STALE = 0.1
 """Seconds between two looks whether this process is still the owner."""
-
-
-class Compiled(Protocol):
-    """A template that is ready to be filled."""
-
-    def fill(self, recipient: Mapping[str, Any], name: MessageName, date: datetime) -> Envelope:
-        """The message to one recipient, dated in real time. Raises RowError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +87,7 @@ class Run:
     _waiters: set[asyncio.Future[None]] = field(default_factory=set)
     _busy: int = 0
     _connected: int = 0
+    _connecting: int = 0
     _asked: bool = False
     _exhausted: bool = False
     _starved: bool = False
@@ -171,7 +164,7 @@ class Run:
 
     async def _work(self, compiled: Compiled) -> None:
         """One connection's worth of work."""
-        worker = _Worker(self, compiled)
+        worker = Worker(self, compiled)
         try:
             while (index := await self._next()) is not None:
                 self._busy += 1
@@ -183,7 +176,7 @@ class Run:
         finally:
             await worker.leave()
 
-    async def _send(self, worker: _Worker, index: int) -> None:
+    async def _send(self, worker: Worker, index: int) -> None:
         try:
             await worker.send(index)
         except RelayDown as down:
@@ -228,15 +221,36 @@ class Run:
         """A connection was refused. While others work it waits; otherwise the relay is down."""
         if down.throttled:
             self.around.post(Came(self.batch, self.id, (), 1))
-        if not self._connected:
+        if not self._others:
             self.stop("relay_down", str(down))
             return
         self._busy -= 1
         self._notify()
         again = monotonic() + RETIRED
-        while self._connected and not (self.halted or self.stopping) and (left := again - monotonic()) > 0:
+        while self._others and not (self.halted or self.stopping) and (left := again - monotonic()) > 0:
             await self._changed(left)
         self._busy += 1
+
+    @property
+    def _others(self) -> int:
+        """Connections that work, or may: they are just being opened."""
+        return self._connected + self._connecting
+
+    async def connect(self) -> Connection:
+        """A connection of those permitted. Raises RelayDown."""
+        self._connecting += 1
+        try:
+            connection = await self.pool.acquire()
+        finally:
+            self._connecting -= 1
+        self._connected += 1
+        return connection
+
+    async def disconnect(self, connection: Connection) -> None:
+        """Give a connection up."""
+        self._connected -= 1
+        self._notify()
+        await self.pool.release(connection)
 
     # --- one message
 
@@ -315,11 +329,6 @@ class Run:
             outcome.provider_id,
         )
 
-    def connected(self, change: int) -> None:
-        """A worker has got (1) or lost (-1) its connection."""
-        self._connected += change
-        self._notify()
-
     # --- details
 
     def _seconds_left(self) -> float:
@@ -346,69 +355,6 @@ class Run:
     def _notify(self) -> None:
         for waiter in self._waiters:
             _wake(waiter)
-
-
-class _Worker:
-    """Sends one message after the other over a connection that it holds."""
-
-    def __init__(self, run: Run, compiled: Compiled) -> None:
-        self._run = run
-        self._compiled = compiled
-        self._connection: Connection | None = None
-        self.wrote = False
-        """Whether a message is on the wire whose outcome is not known."""
-
-    async def send(self, index: int) -> None:
-        """Raises RelayDown and RecipientsError; then nothing became of the index."""
-        run, self.wrote = self._run, False
-        envelope = await self._envelope(index)
-        if envelope is None:
-            return
-        if not await run.paced():
-            run.give_back(index)
-            return
-        connection = await self._connected()
-        if not await run.may_write():
-            run.give_back(index)
-            return
-        self.wrote = True
-        outcome = await connection.send(envelope)
-        self.wrote = False
-        if not connection.usable:
-            await self.leave()
-        run.settle(index, envelope, outcome)
-
-    async def _envelope(self, index: int) -> Envelope | None:
-        """None: it has its outcome already."""
-        run, chunk = self._run, self._run.chunk
-        row = await run.around.row(chunk, index)
-        email, now = str(row.get("email") or ""), run.around.clock.now()
-        if run.around.suppressed(email.lower()):
-            run.end(Ended(index, "suppressed", now, 0, email, reason="suppressed"))
-            return None
-        name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
-        try:
-            return self._compiled.fill(row, name, datetime.now(UTC))  # the Date header tells real time
-        except (RowError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError) as e:
-            if not isinstance(e, RowError):
-                log.exception("permit %s, index %d: its message cannot be made", chunk.permit_id, index)
-            run.end(Ended(index, "failed", now, 0, email, text=str(e), reason="bad_row"))
-            return None
-
-    async def _connected(self) -> Connection:
-        if self._connection is not None and not self._connection.usable:
-            await self.leave()
-        if self._connection is None:
-            self._connection = await self._run.pool.acquire()
-            self._run.connected(1)
-        return self._connection
-
-    async def leave(self) -> None:
-        """Gives its connection up."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._run.connected(-1)
-            await self._run.pool.release(connection)
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -19,9 +19,10 @@ from schemas.chunk import Chunk
 from sender.journal.report import Stopped
 from sender.recipients import Recipients, RecipientsError
 from sender.relays import Connection, Relay, RelayDown, make_relay
-from sender.run import CannotSend, Compiled, Run, Surroundings
+from sender.run import CannotSend, Run, Surroundings
 from sender.smtp.pool import ConnectionPool
 from sender.traffic import Grant, Known, Message
+from sender.worker import Compiled
 from streams.clients import Kafka
 from streams.clock import Clock
 from streams.settings import RelaySettings

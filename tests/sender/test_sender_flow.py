@@ -18,7 +18,7 @@ from schemas.chunk import Chunk, ChunkResult
 from schemas.event import MailEvent
 from schemas.records import Suppression
 from simulator.process import SimulatorProcess
-from simulator.rules import Drop, Throttle
+from simulator.rules import Drop, LimitConnections, Throttle
 from streams import process
 from streams.clients import Kafka
 from streams.settings import Settings
@@ -30,6 +30,7 @@ class World:
     gate: Gate
     mailbox: SimulatorProcess
     flaky: SimulatorProcess
+    narrow: SimulatorProcess
     batches: int = 0
 
     def plan(self, emails: list[str], **more: int) -> int:
@@ -65,6 +66,7 @@ def world(embedded_kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> It
                 Throttle(at="rcpt", per_second=10, burst=5, recipient="*@throttled.example"),
             ],
         ) as flaky,
+        SimulatorProcess(directory / "narrow", rules=[LimitConnections(most=2)]) as narrow,
         Gate(embedded_kafka, prefix) as gate,
     ):
         base = settings(mailbox.port, prefix)
@@ -73,11 +75,12 @@ def world(embedded_kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> It
             **base.relays,
             "flaky": relay.model_copy(update={"port": flaky.port}),
             "brief-flaky": relay.model_copy(update={"port": flaky.port, "messages_per_connection": 2}),
+            "narrow": relay.model_copy(update={"port": narrow.port}),
             "dead": relay.model_copy(update={"port": process.free_port()}),
         }
         these: Settings = base.model_copy(update={"relays": relays})
         with SenderThread(context(embedded_kafka, these, "s1", directory)):
-            yield World(gate, mailbox, flaky)
+            yield World(gate, mailbox, flaky, narrow)
 
 
 def test_each_recipient_gets_the_end_that_its_server_gives_it(world: World) -> None:
@@ -270,6 +273,14 @@ def test_what_is_no_permit_is_a_dead_letter_and_the_partition_goes_on(world: Wor
     letters = list(read_topic(embedded_kafka, world.gate.name(topics.CHUNKS) + ".dlq"))
     assert [r.value for r in letters] == [b"{", b"[]", b'{"kind":"chunk"}', b'{"kind":"control","version":"x"}']
     assert b"permit_id" in dict(letters[2].headers)["error"]
+
+
+def test_a_provider_that_takes_fewer_connections_than_permitted_still_gets_everybody(world: World) -> None:
+    number = world.plan(people(60, "narrow.example"))
+    result = world.gate.final(world.gate.permit(number=number, relay="narrow", connections=5))
+    assert (result.accepted, result.stopped) == (60, "done")
+    assert result.throttled > 0
+    assert recipients_of(world.narrow.records()) == dict.fromkeys(people(60, "narrow.example"), 1)
 
 
 def test_permits_of_one_relay_share_connections_and_never_open_more_than_permitted(

@@ -1,0 +1,75 @@
+"""What the owner of batches keeps of each, and how records become that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from schemas.chunk import BatchControl, Chunk
+from schemas.journal import WINDOW
+from sender.journal.report import Stopped
+from sender.journal.values import BatchJournal, Ended
+from sender.message.envelope import MessageName, message_id
+from sender.traffic import BatchKey, prefetch_limit
+
+
+@dataclass(slots=True)
+class Held:
+    """A batch in memory. `recorded` is what the changelog has, `journal` what the next commit makes it."""
+
+    partition: int
+    journal: BatchJournal
+    recorded: BatchJournal | None
+    run: int | None = None
+    ending: tuple[Stopped, str | None] | None = None
+    waiting: Chunk | None = None
+    looking: int | None = None
+    shown: BatchJournal | None = None
+    shown_at: float = 0.0
+
+    @property
+    def key(self) -> BatchKey:
+        return self.journal.campaign_id, self.journal.batch_number
+
+
+def first_grant(chunk: Chunk) -> int:
+    """How many indices a run begins with."""
+    return min(WINDOW, prefetch_limit(chunk.connections, chunk.rate))
+
+
+def decode(value: bytes | None) -> Chunk | BatchControl:
+    """Raises ValueError (also pydantic's) and KeyError."""
+    kind = orjson.loads(value or b"null")
+    if not isinstance(kind, dict):
+        raise ValueError("not a JSON object")
+    if kind.get("kind") == "chunk":
+        return Chunk.model_validate_json(value or b"")
+    return BatchControl.model_validate_json(value or b"")
+
+
+def left_behind(chunk: Chunk, index: int, email: str, now: datetime) -> Ended:
+    """An index whose owner died: nobody knows whether the provider took the message."""
+    name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
+    return Ended(
+        index, "in_doubt", now, email=email, message_id=message_id(name, chunk.sending_domain), reason="unknown",
+        text="the process that was to send it ended before it recorded an outcome", recovered=True,
+    )  # fmt: skip
+
+
+def grouped(state: Mapping[bytes, bytes]) -> list[tuple[BatchKey, bytes | None, list[bytes]]]:
+    """The rows of a partition by batch: its permit row and its windows."""
+    permits: dict[BatchKey, bytes] = {}
+    windows: dict[BatchKey, list[bytes]] = {}
+    for raw, value in state.items():
+        key = raw.decode()
+        name = key[:-1] if key.endswith("!") else key.rpartition("#")[0]
+        campaign, _, number = name.rpartition("/")
+        batch = campaign, int(number)
+        if key.endswith("!"):
+            permits[batch] = value
+        else:
+            windows.setdefault(batch, []).append(value)
+    return [(batch, permits.get(batch), windows.get(batch, [])) for batch in permits.keys() | windows.keys()]

@@ -1,0 +1,86 @@
+"""One connection's worth of a run: from an index to a message on the wire."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sender.journal.values import Ended
+from sender.message.envelope import Envelope, MessageName
+from sender.message.errors import RowError
+from sender.relays import Connection
+
+if TYPE_CHECKING:
+    from sender.run import Run
+
+log = logging.getLogger(__name__)
+
+
+class Compiled(Protocol):
+    """A template that is ready to be filled."""
+
+    def fill(self, recipient: Mapping[str, Any], name: MessageName, date: datetime) -> Envelope:
+        """The message to one recipient, dated in real time. Raises RowError."""
+
+
+class Worker:
+    """Sends one message after the other over a connection that it holds."""
+
+    def __init__(self, run: Run, compiled: Compiled) -> None:
+        self._run = run
+        self._compiled = compiled
+        self._connection: Connection | None = None
+        self.wrote = False
+        """Whether a message is on the wire whose outcome is not known."""
+
+    async def send(self, index: int) -> None:
+        """Raises RelayDown and RecipientsError; then nothing became of the index."""
+        run, self.wrote = self._run, False
+        envelope = await self._envelope(index)
+        if envelope is None:
+            return
+        if not await run.paced():
+            run.give_back(index)
+            return
+        connection = await self._connected()
+        if not await run.may_write():
+            run.give_back(index)
+            return
+        self.wrote = True
+        outcome = await connection.send(envelope)
+        self.wrote = False
+        run.settle(index, envelope, outcome)
+        if not connection.usable:
+            await self.leave()
+
+    async def _envelope(self, index: int) -> Envelope | None:
+        """None: it has its outcome already."""
+        run, chunk = self._run, self._run.chunk
+        row = await run.around.row(chunk, index)
+        email, now = str(row.get("email") or ""), run.around.clock.now()
+        if run.around.suppressed(email.lower()):
+            run.end(Ended(index, "suppressed", now, 0, email, reason="suppressed"))
+            return None
+        name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
+        try:
+            return self._compiled.fill(row, name, datetime.now(UTC))  # the Date header tells real time
+        except (RowError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError) as e:
+            if not isinstance(e, RowError):
+                log.exception("permit %s, index %d: its message cannot be made", chunk.permit_id, index)
+            run.end(Ended(index, "failed", now, 0, email, text=str(e), reason="bad_row"))
+            return None
+
+    async def _connected(self) -> Connection:
+        if self._connection is not None and not self._connection.usable:
+            await self.leave()
+        if self._connection is None:
+            self._connection = await self._run.connect()
+        return self._connection
+
+    async def leave(self) -> None:
+        """Gives its connection up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._run.disconnect(connection)
