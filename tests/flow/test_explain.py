@@ -33,7 +33,7 @@ def said(p: Pipeline, campaign_id: str) -> str:
 def test_quota_holds_until_the_next_day(pipeline: Pipeline) -> None:
     pipeline.submit(request("cuota", 80, strategy={"type": "ramp_up", "interval_minutes": 0}))
     held = pipeline.wait_hold("cuota", "daily_limit")
-    assert (held.accepted, held.waiting, held.conserved()) == (50, 30, 80)
+    assert (held.accepted + held.in_flight, held.waiting, held.conserved()) == (50, 30, 80)
     hold = next(h for h in held.holds if h.reason == "daily_limit")
     assert hold.until is not None
     assert f"{hold.until:%Y-%m-%d}" == "2026-03-05"
