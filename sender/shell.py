@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import uvloop
@@ -77,7 +78,8 @@ class Sending:
         """Close what is open and end the thread; runs that still go are cut off."""
         if not self._thread.is_alive():
             return
-        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(seconds)
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(seconds)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(seconds)
         self._recipients.close()
