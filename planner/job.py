@@ -18,7 +18,7 @@ from planner.recipients import Source, open_source
 from planner.recipients.clean import Cleaner
 from planner.resolve import resolve_campaign
 from planner.state import CampaignRow, written
-from planner.writer import Writer
+from planner.writer import Producers, Writer
 from schemas.batch import GateCampaign, PlanComplete
 from schemas.campaign import Campaign, SourceFingerprint
 from schemas.command import PlannerInput
@@ -42,6 +42,7 @@ class Work:
     row: CampaignRow
     reputation: Callable[[str], DomainReputation | None]
     cancelled: Callable[[], bool]
+    producers: Producers
 
     def report(self, *, campaign: Campaign | None = None, complete: PlanComplete | None = None) -> PlannerInput:
         """What the owner is told: resolved, or planned."""
@@ -99,7 +100,7 @@ def resolve(work: Work, request: CampaignRequest) -> PlannerInput:
 
 def plan_campaign(work: Work, request: CampaignRequest, campaign: Campaign) -> PlannerInput:
     """Write the batches of a resolved campaign; what its owner is to be told."""
-    writer = Writer(work.ctx, work.cancelled)
+    writer = Writer(work.ctx, work.producers, work.cancelled)
     source: Source | None = None
     plan = _Plan(work, campaign, writer)
     try:

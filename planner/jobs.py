@@ -22,7 +22,7 @@ import orjson
 from planner.errors import SourceUnavailable
 from planner.job import Work, work_on
 from planner.state import CampaignRow
-from planner.writer import Cancelled
+from planner.writer import Cancelled, Producers
 from schemas.command import PlannerInput
 from schemas.progress import Problem
 from schemas.records import DomainReputation
@@ -76,6 +76,7 @@ class Jobs:
         self._jobs: dict[str, _Job] = {}
         self._owned: set[int] = set()
         self._generation = -1
+        self._producers = Producers(ctx)
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._progress: GlobalTable[str] = GlobalTable(ctx.kafka, ctx.topic(CAMPAIGN_PROGRESS), _state_of)
@@ -221,7 +222,7 @@ class Jobs:
 
     def _start(self, name: str, row: CampaignRow) -> None:
         job = self._jobs[name] = _Job(row)
-        work = Work(self._ctx, name, row, self.reputation, job.cancel.is_set)
+        work = Work(self._ctx, name, row, self.reputation, job.cancel.is_set, self._producers)
 
         def run() -> None:
             try:

@@ -1,18 +1,19 @@
 """Writing a plan to Kafka: bounded in memory, each batch announced once its recipients are there, in order.
 
-One idempotent producer a plan. Recipients' parts are on their way while the next batches are cut; the gate is told
-of a batch when all of its parts are acknowledged, since it is told where they lie. While no broker answers, it
-waits.
+One idempotent producer a plan at a time. Recipients' parts are on their way while the next batches are cut; the
+gate is told of a batch when all of its parts are acknowledged, since it is told where they lie. While no broker
+answers, it waits.
 """
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, Producer
 
 from planner.batches import PlannedBatch, encode_parts
 from schemas.base import Header, Model
@@ -30,6 +31,33 @@ class Cancelled(Exception):
     """The plan is somebody else's now, or this process is stopping."""
 
 
+class Producers:
+    """Idempotent producers for plans, one at a time each, kept: a new one takes half a second to begin."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._idle: list[Producer] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> Producer:
+        """One that nobody else uses now."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._ctx.kafka.producer(**{
+            "linger.ms": 5,
+            "message.timeout.ms": 0,
+            "compression.type": "lz4",
+            "message.max.bytes": 2_000_000,
+            "queue.buffering.max.kbytes": 32_768,
+        })  # fmt: skip
+
+    def give_back(self, producer: Producer) -> None:
+        """It has nothing on its way any more and never failed."""
+        with self._lock:
+            self._idle.append(producer)
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A batch whose parts are on their way."""
@@ -42,16 +70,11 @@ class _Waiting:
 class Writer:
     """The records of one plan. Not for several threads. Raises `Cancelled` as soon as `cancelled()` says so."""
 
-    def __init__(self, ctx: Context, cancelled: Callable[[], bool]) -> None:
+    def __init__(self, ctx: Context, producers: Producers, cancelled: Callable[[], bool]) -> None:
         self._ctx = ctx
         self._cancelled = cancelled
-        self._producer = ctx.kafka.producer(**{
-            "linger.ms": 5,
-            "message.timeout.ms": 0,
-            "compression.type": "lz4",
-            "message.max.bytes": 2_000_000,
-            "queue.buffering.max.kbytes": 32_768,
-        })  # fmt: skip
+        self._producers = producers
+        self._producer = producers.take()
         self._write_id = uuid.uuid4().hex[:12]
         self._batches: deque[_Waiting] = deque()
         self._bytes = 0
@@ -95,8 +118,11 @@ class Writer:
 
     def close(self) -> None:
         """Let go; what is not acknowledged is dropped."""
-        self._producer.purge()
-        self._producer.flush(0.5)
+        if self._records or self._failure is not None:
+            self._producer.purge()
+            self._producer.flush(0.5)
+        else:
+            self._producers.give_back(self._producer)
 
     def _announce(self) -> None:
         while self._batches and not self._batches[0].missing:
