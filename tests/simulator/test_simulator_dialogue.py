@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulator_wire import MAIL, MESSAGE, RCPT, WHOLE, Talk, codes
 
 from simulator.answers import Then
 from simulator.body import stuff, unstuff
@@ -16,7 +17,6 @@ from simulator.engine import Engine
 from simulator.moments import Facts
 from simulator.rules import Slow
 from simulator.settings import Settings
-from tests.simulator.wire import MAIL, MESSAGE, RCPT, WHOLE, Talk, codes
 
 CHUNKING = Settings(chunking=True)
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from simulator_wire import SECONDS
 
 from simulator.errors import StartError
 from simulator.process import SimulatorProcess
 from simulator.rules import Drop, LimitConnections
 from simulator.settings import Settings
-from tests.simulator.wire import SECONDS
 
 
 def send(provider: SimulatorProcess, number: int) -> None:

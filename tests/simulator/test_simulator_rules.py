@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from simulator_wire import MAIL, MESSAGE, RCPT, WHOLE, Talk, codes
 
 from simulator.answers import Then
 from simulator.engine import Engine
@@ -26,7 +27,6 @@ from simulator.rules import (
     parse_rules,
 )
 from simulator.settings import Settings, load_settings
-from tests.simulator.wire import MAIL, MESSAGE, RCPT, WHOLE, Talk, codes
 
 ACCEPTED = ["250 2.1.0", "250 2.1.5", "354", "250 2.6.0"]
 

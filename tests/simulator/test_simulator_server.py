@@ -15,13 +15,13 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 import uvloop
+from simulator_wire import MAIL, MESSAGE, RCPT, SECONDS, WHOLE, Wire
 
 from simulator.answers import Taken
 from simulator.errors import StartError
 from simulator.rules import Drop, LimitConnections, Reject, Rule, Slow
 from simulator.server import MailboxSimulator
 from simulator.settings import Settings
-from tests.simulator.wire import MAIL, MESSAGE, RCPT, SECONDS, WHOLE, Wire
 
 LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 Loop = Callable[[], asyncio.AbstractEventLoop]
