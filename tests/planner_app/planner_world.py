@@ -70,6 +70,11 @@ class World:
         record = Record(self.prefix + topic.name, data, key.encode() if key is not None else None, partition)
         produce_all(self.kafka.producer(linger_ms=0), [record])
 
+    def put_all(self, topic: Topic, values: list[Any]) -> None:
+        """Write many, under no key."""
+        records = [Record(self.prefix + topic.name, json.dumps(value).encode()) for value in values]
+        produce_all(self.kafka.producer(linger_ms=0), records)
+
     def read(self, topic: Topic | str) -> list[Input]:
         """Everything on a topic, but perhaps for what has come in the last moments."""
         name = topic if isinstance(topic, str) else topic.name
@@ -118,6 +123,10 @@ class World:
     def log(self, slot: str = "0") -> str:
         """What a planner process has said."""
         return (self.data / f"planner-{slot}.log").read_text()
+
+    def has_planners(self, *slots: str) -> bool:
+        """Whether these processes have taken up their partitions."""
+        return all("Worker ready" in self.log(slot) for slot in slots)
 
     def close(self) -> None:
         for process in self.processes:
