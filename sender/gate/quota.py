@@ -1,7 +1,8 @@
 """Quota: one counter a domain and local day, one a relay and UTC day. Pure.
 
-The counter of a day is what was begun on it plus every message of every open permit, whichever day the permit
-is of: a permit that is open over midnight counts for both days until its final result is there.
+The counter of a day is what was begun on it, what may have arrived on it, and every message of every open permit,
+whichever day the permit is of: a permit that is open over midnight counts for both days until its final result is
+there.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def roll_domain(domain: DomainRow, now: datetime, timezone: str, assume: Literal
             domain.unsettled = domain.day
     domain.day = today
     domain.days = {day: n for day, n in domain.days.items() if day >= today}
+    domain.maybe = {day: n for day, n in domain.maybe.items() if day >= today}
     return True
 
 
@@ -39,11 +41,14 @@ def advance(domain: DomainRow, assume: Literal["healthy", "none"]) -> None:
         domain.sending_day += 1
 
 
-def charge_domain(domain: DomainRow, permit: Permit, result: ChunkResult, assume: Literal["healthy", "none"]) -> None:
-    """A permit's final result: its reservation ends, what it began is used.
+def charge_domain(
+    domain: DomainRow, permit: Permit, result: ChunkResult, assume: Literal["healthy", "none"], doubtful: int = 0
+) -> None:
+    """A permit's final result: its reservation ends, what it began is used. `doubtful`: those of it in doubt.
 
     What was begun counts for the day of issue (nothing is begun past it), and also for another day on which its
-    reply came; what has no known end counts for the present day as well.
+    reply came. Of those in doubt nobody knows when they arrived: a process that was suspended in the middle of a
+    message finishes it when it wakes. They may count for the present day too, and one a connection for the next.
     """
     domain.reserved -= permit.n
     begun = min(result.begun, permit.n)
@@ -53,9 +58,11 @@ def charge_domain(domain: DomainRow, permit: Permit, result: ChunkResult, assume
         known += n
         if day != permit.day:
             _add(domain.days, day, n)
-    if domain.day is not None and domain.day != permit.day:
-        _add(domain.days, domain.day, max(0, begun - known))
-        domain.days = {day: n for day, n in domain.days.items() if day >= domain.day}
+    today = domain.day or permit.day
+    if today != permit.day:
+        _add(domain.maybe, today, max(doubtful, begun - known))
+        domain.days = {day: n for day, n in domain.days.items() if day >= today}
+    _add(domain.maybe, today + timedelta(days=1), min(doubtful, permit.connections))
     if begun and domain.unsettled == permit.day:
         domain.unsettled = None
         advance(domain, assume)
@@ -63,7 +70,9 @@ def charge_domain(domain: DomainRow, permit: Permit, result: ChunkResult, assume
 
 def used(domain: DomainRow) -> int:
     """Messages that count for the domain's present day."""
-    return (domain.days.get(domain.day, 0) if domain.day is not None else 0) + domain.reserved
+    if domain.day is None:
+        return domain.reserved
+    return domain.days.get(domain.day, 0) + domain.maybe.get(domain.day, 0) + domain.reserved
 
 
 def domain_limit(strategy: Strategy, sending_day: int, *, warm: bool) -> tuple[int | None, Step]:
@@ -109,5 +118,5 @@ def next_utc_midnight(now: datetime) -> datetime:
 
 
 def _add(days: dict[date, int], day: date, n: int) -> None:
-    if n:
+    if n > 0:
         days[day] = days.get(day, 0) + n

@@ -68,7 +68,8 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
     domain = tables.domain_of(campaign)
     quota.roll_domain(domain, turn.now, tables.place(domain.name).timezone, tables.settings.assume)
     quota.roll_relay(relay, turn.now)
-    quota.charge_domain(domain, permit, result, tables.settings.assume)
+    doubtful = rs.total(rs.common(batch.in_doubt, permit.ranges)) if batch.in_doubt else 0
+    quota.charge_domain(domain, permit, result, tables.settings.assume, doubtful)
     quota.charge_relay(relay, permit, result.begun)
     for paced in (relay, campaign):
         tail = rates.keep_tail(paced, permit, permit.begun, turn.real)

@@ -150,13 +150,15 @@ class CampaignRow:
 
 @dataclass(slots=True)
 class DomainRow:
-    """A sending domain. `days`: messages begun by local day, of today and later. `unsettled`: a past day of
-    which it is not known yet whether mail went out on it. `as_of`: of the newest word about its reputation."""
+    """A sending domain. `days`: messages begun by local day, of today and later; `maybe`: of other days that may
+    have arrived on this one (they use quota, and make no sending day). `unsettled`: a past day of which it is not
+    known yet whether mail went out on it. `as_of`: of the newest word about its reputation."""
 
     name: str
     relay: str
     day: date | None = None
     days: dict[date, int] = field(default_factory=dict)
+    maybe: dict[date, int] = field(default_factory=dict)
     sending_day: int = 1
     unsettled: date | None = None
     warm: bool = False
@@ -222,7 +224,7 @@ def to_json(row: Row | Permit | Down) -> dict[str, Any]:
             value = row.plan_row  # type: ignore[union-attr]
         out[name] = _plain(value)
     if isinstance(row, DomainRow):  # for those who read the table; nothing is read back from it
-        out["used"] = row.days.get(row.day, 0) if row.day is not None else 0
+        out["used"] = row.days.get(row.day, 0) + row.maybe.get(row.day, 0) if row.day is not None else 0
         out["reserved"] = row.reserved
     return out
 
@@ -273,7 +275,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     ),
     **dict.fromkeys(("day", "utc_day", "release_day", "unsettled"), date.fromisoformat),
     **dict.fromkeys(("ranges", "open", "failed", "in_doubt", "dropped", "cancelled", "minutes", "tails"), _pairs),
-    "days": lambda v: {date.fromisoformat(k): n for k, n in v.items()},
+    **dict.fromkeys(("days", "maybe"), lambda v: {date.fromisoformat(k): n for k, n in v.items()}),
     "pointers": lambda v: tuple(tuple(p) for p in v),
     "permit": lambda v: from_json(Permit, v),
     "down": lambda v: from_json(Down, v),

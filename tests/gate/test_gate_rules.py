@@ -23,6 +23,7 @@ from schemas.batch import HoldReason, PlanComplete
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.records import ReputationChanged
 from schemas.strategy import Step, Strategy
+from sender.gate import quota
 
 
 def result(chunk: Chunk, version: int = 1, **more: Any) -> ChunkResult:
@@ -212,6 +213,30 @@ def test_a_reply_after_midnight_counts_for_both_days() -> None:
     world.real += 1
     world.give(*plan(gate_campaign("d", size=60, created_at=world.now), [60]))
     assert domain.days == {date(2026, 2, 3): 5}
+
+
+def test_who_is_in_doubt_may_have_arrived_on_a_later_day() -> None:
+    world = silent(settings(assume="healthy"))
+    world.give(*plan(gate_campaign(size=100), [25] * 4))
+    chunk = last(world)
+    world.real += 86400  # its sender hung, and another one has taken over
+    world.give(result(chunk, accepted=20, in_doubt=[(5, 10)], sent_on={date(2026, 2, 2): 25}))
+    domain = world.core.tables.domains["bore.example"]
+    assert (domain.day, domain.sending_day) == (date(2026, 2, 3), 2)
+    assert domain.maybe == {date(2026, 2, 3): 5, date(2026, 2, 4): 5}
+    assert (quota.used(domain), domain.reserved) == (55, 50)
+
+
+def test_a_day_on_which_mail_may_only_have_arrived_is_no_sending_day() -> None:
+    world = silent(settings(assume="healthy"))
+    world.give(*plan(gate_campaign(size=25), [25]))
+    world.give(result(last(world), accepted=20, in_doubt=[(5, 10)]))
+    domain = world.core.tables.domains["bore.example"]
+    assert domain.maybe == {date(2026, 2, 3): 5}
+    for day in (1, 2, 3):
+        quota.roll_domain(domain, MONDAY + timedelta(days=day), "America/Bogota", "healthy")
+        assert quota.used(domain) == (5 if day == 1 else 0)
+    assert domain.sending_day == 2
 
 
 def test_nothing_is_released_in_the_margin_before_midnight() -> None:
