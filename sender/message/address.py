@@ -11,6 +11,7 @@ from sender.message.errors import RowError
 
 _ATOM = r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\].]+"
 _LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*|\"(?:[^\"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*\"")
+_TYPICAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*").fullmatch
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -20,6 +21,12 @@ def wire_address(address: str) -> tuple[str, bool]:
     Raises `RowError` for what is no address, or holds a line break or other control character (which
     could end a header or a command).
     """
+    local, _, domain = address.rpartition("@")
+    if len(address) <= 254 and len(local) <= 64 and _TYPICAL(local):
+        try:
+            return f"{local}@{_a_label(domain)}", False
+        except (idna.IDNAError, UnicodeError):
+            pass  # said below, in the order of what people see first
     address = address.strip(" \t")
     if _CONTROL.search(address):
         raise RowError(f"the address {address[:100]!r} holds a line break or control character")
@@ -30,7 +37,10 @@ def wire_address(address: str) -> tuple[str, bool]:
         raise RowError(f"the address {address[:100]!r} has more than 64 octets before its @")
     try:
         local.encode()
-        return f"{local}@{_a_label(domain)}", not local.isascii()
+        written = f"{local}@{_a_label(domain)}"
+        if len(written.encode()) > 254:  # RFC 5321, 4.5.3.1.3, without the angle brackets
+            raise RowError(f"the address {address[:100]!r} has more than 254 octets")
+        return written, not local.isascii()
     except (idna.IDNAError, UnicodeError) as e:
         raise RowError(f"{address[:100]!r} is not an address: {e}") from None
 

@@ -11,61 +11,37 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from schemas.campaign import Campaign, ResolvedTemplate
+from schemas.campaign import Campaign
 from sender.message.address import wire_address
 from sender.message.bodies import alternative, part
-from sender.message.envelope import Envelope, MessageName, message_id
-from sender.message.errors import RowError
+from sender.message.envelope import Envelope, MessageName, message_tokens
+from sender.message.errors import MessageError, RowError
+from sender.message.fast import Body, Core, Letter, Unsubscribe
 from sender.message.headers import date_header, mailbox_header, one_line, plain_header, text_header
-from sender.message.parts import CompiledPart, compile_html, compile_text, derive_text
+from sender.message.simple import Declined
+from sender.message.template import CompiledTemplate, Split, compile_template
 
+Sign = Callable[[bytes, datetime], bytes]
+"""(a message, its date) to the message with a signature before it."""
+Filling = Callable[[Sequence[object], int, datetime], Envelope]
+"""(row, index in the batch, date) to the message. Raises `RowError`."""
 
-@dataclass(frozen=True, slots=True)
-class CompiledTemplate:
-    """The parts of a template, ready to render. Not for two threads at once."""
-
-    subject: CompiledPart
-    html: CompiledPart | None
-    text: CompiledPart | None
-
-    def render(self, row: Mapping[str, object]) -> Rendered:
-        """Subject, HTML and text for one row. Raises `RowError`."""
-        given = {name: value for name, value in row.items() if value is not None}
-        subject = one_line(self.subject.render(given), "the subject")
-        html = self.html.render(given) if self.html else None
-        text = self.text.render(given) if self.text else None
-        return Rendered(subject, html, text)
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """What one recipient would read."""
-
-    subject: str
-    html: str | None
-    text: str | None
-
-
-def compile_template(template: ResolvedTemplate) -> CompiledTemplate:
-    """Parses and checks every part. Raises `TemplateError` naming part and line."""
-    subject = compile_text("subject", template.subject)
-    html = compile_html(template.html) if template.html is not None else None
-    if template.text is not None:
-        text: CompiledPart | None = compile_text("text", template.text)
-    else:
-        text = derive_text(template.html) if template.html is not None else None
-    return CompiledTemplate(subject, html, text)
+ODD = (MessageError, Declined, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What the fast way may raise: then the slow one looks at the row, and says what is wrong with it."""
+MAX_TABLES = 16
+"""Orders of columns for which the fast way is kept ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledMessage:
-    """Everything of a campaign's message that is the same for every recipient."""
+    """Everything of a campaign's message that is the same for every recipient. Not for two threads at once."""
 
     template: CompiledTemplate
     mail_from: str
@@ -77,6 +53,11 @@ class CompiledMessage:
     answers: str
     """Where a `mailto:` to unsubscribe goes."""
     smtputf8: bool
+    boundary: str
+    sign: Sign | None = None
+    letter: Letter | None = field(default=None, compare=False)
+    """The same, prepared for the fast way; None: the template needs the engine."""
+    cores: dict[tuple[str, ...], Core] = field(default_factory=dict, compare=False, repr=False)
 
     def fill(self, recipient: Mapping[str, object], name: MessageName, date: datetime) -> Envelope:
         """The message of one row (which has an `email`), dated `date` (real time, not the installation's).
@@ -85,40 +66,111 @@ class CompiledMessage:
         wrong: an address that is none, a variable that it lacks, a line break in a header, a loop that
         does not end.
         """
-        rcpt_to, utf8 = wire_address(_address_of(recipient))
-        read = self.template.render(recipient)
-        identity = message_id(name, self.domain)
+        columns = tuple(recipient) if self.letter is None else self.letter.names
+        filling = self.bind(columns, name.campaign_id, name.batch_number, name.round)
+        return filling([recipient.get(column) for column in columns], name.index, date)
+
+    def bind(self, columns: Sequence[str], campaign_id: str, batch_number: int, round_: int) -> Filling:
+        """What makes messages of one batch and round, of rows that are lists in the order of `columns`.
+
+        It gives what `fill` gives. Bind once for many rows, and hand it the same `date` object for as long
+        as it may be the same: then it is written once.
+        """
+        core = self._core(tuple(columns))
+        token = message_tokens(campaign_id, batch_number, round_, self.domain)
+        sign = self.sign
+        written: datetime | None = None
+        header = b""
+
+        def filling(row: Sequence[object], index: int, date: datetime) -> Envelope:
+            nonlocal written, header
+            if date is not written:
+                written, header = date, date_header(date)
+            envelope = None
+            if core is not None:
+                with suppress(*ODD):
+                    envelope = core(row, token(index), header)
+            if envelope is None:
+                envelope = self.fill_slowly(dict(zip(columns, row, strict=False)), token(index), header)
+            return envelope if sign is None else envelope._replace(content=sign(envelope.content, date))
+
+        return filling
+
+    def fill_slowly(self, row: Mapping[str, object], token: str, date: bytes) -> Envelope:
+        """One row's message, unsigned, without the fast way; `date` is its header. Raises `RowError`."""
+        rcpt_to, utf8 = wire_address(_address_of(row))
+        read = self.template.split(row)
         content = b"".join(
             (
-                date_header(date),
-                plain_header("Message-ID", identity),
+                date,
+                plain_header("Message-ID", f"<{token}@{self.domain}>"),
                 self.fixed,
                 mailbox_header("To", rcpt_to),
                 text_header("Subject", read.subject),
-                self._unsubscribe_headers(identity),
+                self._unsubscribe_headers(quote(token, safe="")),
                 b"MIME-Version: 1.0\r\n",
-                _body(read, identity),
+                self._body(read),
             )
         )
         content = content if content.endswith(b"\r\n") else content + b"\r\n"
-        return Envelope(self.mail_from, rcpt_to, content, identity, self.smtputf8 or utf8)
+        return Envelope(self.mail_from, rcpt_to, content, f"<{token}@{self.domain}>", self.smtputf8 or utf8, True)
 
-    def _unsubscribe_headers(self, identity: str) -> bytes:
-        token = identity[1:-1].rpartition("@")[0]
-        mail = f"<mailto:{quote(self.answers, safe='@+.')}?subject=unsubscribe%20{quote(token, safe='')}>"
+    def _core(self, columns: tuple[str, ...]) -> Core | None:
+        if self.letter is None:
+            return None
+        if columns not in self.cores:
+            if len(self.cores) >= MAX_TABLES:
+                self.cores.clear()
+            self.cores[columns] = self.letter.core(columns)
+        return self.cores[columns]
+
+    def _body(self, read: Split) -> bytes:
+        html, text = "".join(read.html), "".join(read.text)
+        if not html:
+            return part("plain", read.text, self.template.text_encoding)
+        of_html = part("html", read.html, self.template.html_encoding)
+        if not text:
+            return of_html
+        return alternative([part("plain", read.text, self.template.text_encoding), of_html], self.boundary)
+
+    def _unsubscribe_headers(self, token: str) -> bytes:
+        given = self._unsubscribe()
+        return plain_header("List-Unsubscribe", ", ".join(f"{word}{token}>" for word in given.words)) + given.more
+
+    def _unsubscribe(self) -> Unsubscribe:
+        mail = f"<mailto:{quote(self.answers, safe='@+.')}?subject=unsubscribe%20"
         if self.unsubscribe is None:
-            return plain_header("List-Unsubscribe", mail)
-        link = f"{self.unsubscribe}/u/{quote(token, safe='')}"
-        headers = plain_header("List-Unsubscribe", f"<{link}>, {mail}")
-        if link.startswith("https://"):
-            headers += b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
-        return headers
+            return Unsubscribe((mail,), b"")
+        one_click = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+        return Unsubscribe(
+            (f"<{self.unsubscribe}/u/", mail), one_click if self.unsubscribe.startswith("https://") else b""
+        )
+
+    def prepared(self) -> CompiledMessage:
+        """The same with the fast way, when its template has no need of the engine."""
+        template = self.template
+        bodies: list[Body] = []
+        given = (("plain", template.text, template.text_encoding), ("html", template.html, template.html_encoding))
+        for subtype, one, encoding in given:
+            if one is not None and one.pieces is None:
+                return self
+            if one is not None and one.pieces and encoding is not None:
+                bodies.append(Body(subtype, encoding, one.pieces))
+        sure = [any(isinstance(one, str) for one in body.pieces) for body in bodies]
+        if template.subject.pieces is None or not bodies or not all(sure):
+            return self  # a part of values alone may be empty, and then is not there
+        letter = Letter(
+            self.mail_from, self.smtputf8, self.domain, self.fixed, self._unsubscribe(), template.subject.pieces,
+            tuple(bodies), self.boundary,
+        )  # fmt: skip
+        return replace(self, letter=letter)
 
 
-def compile_message(campaign: Campaign, *, unsubscribe: str | None = None) -> CompiledMessage:
+def compile_message(campaign: Campaign, *, unsubscribe: str | None = None, sign: Sign | None = None) -> CompiledMessage:
     """The message of `campaign`. Do it once a campaign: it costs milliseconds.
 
-    `unsubscribe` is the tracker's public URL (`https://t.bore.example`); None: there is no tracker.
+    `unsubscribe` is the tracker's public URL (`https://t.bore.example`); None: there is no tracker. `sign`
+    puts a signature before each message (`dkim.py`).
     Raises `TemplateError` (which part, which line), or `RowError` when From or Reply-To is no address.
     """
     template = compile_template(campaign.template)
@@ -131,7 +183,11 @@ def compile_message(campaign: Campaign, *, unsubscribe: str | None = None) -> Co
         fixed += mailbox_header("Reply-To", answers)
     fixed += plain_header("Feedback-ID", feedback_id(campaign))
     domain = wire_address(f"x@{campaign.sending_domain}")[0][2:]
-    return CompiledMessage(template, mail_from, domain, fixed, (unsubscribe or "").rstrip("/") or None, answers, utf8)
+    # `=_` is in no quoted-printable or base64 body (RFC 2045, 6.7), so one boundary does for all.
+    boundary = "=_" + hashlib.blake2b(campaign.campaign_id.encode(), digest_size=12).hexdigest()
+    return CompiledMessage(
+        template, mail_from, domain, fixed, (unsubscribe or "").rstrip("/") or None, answers, utf8, boundary, sign
+    ).prepared()
 
 
 def feedback_id(campaign: Campaign) -> str:
@@ -146,14 +202,3 @@ def _address_of(recipient: Mapping[str, object]) -> str:
     if not isinstance(address, str) or not address:
         raise RowError("lacks an e-mail address (column email)")
     return address
-
-
-def _body(read: Rendered, identity: str) -> bytes:
-    if not read.html:
-        return part("plain", read.text or "")
-    html = part("html", read.html)
-    if not read.text:
-        return html
-    # `=_` is in no quoted-printable or base64 body (RFC 2045, 6.7).
-    boundary = "=_" + hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
-    return alternative([part("plain", read.text), html], boundary)

@@ -73,11 +73,14 @@ def _is_plain(text: str) -> bool:
 
 def _encoded_words(text: str, first: int) -> list[str]:
     """RFC 2047 words of at most 75 characters that split no character; the first one fits into `first`."""
+    octets = text.encode("utf-8", "replace")
+    if 12 + 4 * ((len(octets) + 2) // 3) <= min(75, first):
+        return [_encoded(octets)]
     words: list[str] = []
     room = min(75, first)
     chunk = b""
     for character in text:
-        octets = character.encode()
+        octets = character.encode("utf-8", "replace")
         if chunk and 12 + 4 * ((len(chunk) + len(octets) + 2) // 3) > room:
             words.append(_encoded(chunk))
             chunk, room = b"", 75

@@ -16,7 +16,8 @@ from sender.message.context import HtmlScanner, Scanner, TextScanner
 from sender.message.errors import Part, RowError, TemplateError
 from sender.message.placement import Forbidden, place_filters
 from sender.message.plaintext import text_template, tidy
-from sender.message.sandbox import Budget, Lacking, Sandbox
+from sender.message.sandbox import MAX_OUTPUT, Budget, Lacking, Sandbox
+from sender.message.simple import Declined, Piece, simple_pieces, texts, tidied
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,19 @@ class CompiledPart:
     template: Template
     budget: Budget
     finish: Callable[[str], str] = str
+    pieces: tuple[Piece, ...] | None = None
+    """Of a simple part: what it needs no engine for."""
+
+    def split(self, row: Mapping[str, object]) -> list[str]:
+        """The part for one row, in pieces: each value by itself when the part is simple. Raises `RowError`."""
+        if self.pieces is not None:
+            try:
+                out = texts(self.pieces, row)
+            except (Declined, RowError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError):
+                return [self.render(row)]  # which knows what to say of it
+            if sum(map(len, out)) <= MAX_OUTPUT:
+                return out
+        return [self.render(row)]
 
     def render(self, row: Mapping[str, object]) -> str:
         """The part for one row. Raises `RowError`."""
@@ -111,8 +125,11 @@ def _in(
     environment: Sandbox, part: Part, source: str, scanner: Scanner, finish: Callable[[str], str] = str
 ) -> CompiledPart:
     try:
-        tree: nodes.Template = environment.parse(source)
-        template = environment.from_string(place_filters(tree, scanner))
+        tree: nodes.Template = place_filters(environment.parse(source), scanner)
+        pieces = simple_pieces(tree, environment, html=bool(environment.autoescape))
+        if pieces is not None and finish is tidy:
+            pieces = tidied(pieces, tidy)
+        template = environment.from_string(tree)
     except Forbidden as e:
         raise TemplateError(part, e.line, e.problem) from None
     except TemplateSyntaxError as e:
@@ -121,7 +138,7 @@ def _in(
         raise TemplateError(part, None, "it is nested too deeply") from None
     except (JinjaError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError) as e:
         raise TemplateError(part, None, str(e)[:300]) from None
-    return CompiledPart(part, template, environment.budget, finish)
+    return CompiledPart(part, template, environment.budget, finish, pieces)
 
 
 def _plain(value: Any) -> Any:

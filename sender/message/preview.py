@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.campaign import ResolvedTemplate
-from sender.message.compile import compile_template
+from sender.message.template import compile_template
 
 
 def preview(template: ResolvedTemplate, row: Mapping[str, object]) -> str:

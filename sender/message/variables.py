@@ -5,8 +5,8 @@ from __future__ import annotations
 from jinja2 import meta, nodes
 
 from schemas.campaign import ResolvedTemplate
-from sender.message.compile import compile_template
 from sender.message.sandbox import Budget, Sandbox
+from sender.message.template import compile_template
 
 
 def required_variables(template: ResolvedTemplate) -> frozenset[str]:

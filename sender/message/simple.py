@@ -1,0 +1,153 @@
+"""Templates that need no template engine: text, and values that go through filters known here.
+
+A part is *simple* when it has nothing but text, `{{ name }}`, and `{{ name | filter }}` with `default` and the
+filters that escape. Such a part is a row of pieces, found once: what the template says, and a `Value` for each
+`{{ }}`. What a value becomes is what the engine would make of it: its filters, and the one for its place
+(`placement.py`), are the engine's own, called one after the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, nodes
+from markupsafe import escape
+
+from sender.message.placement import FILTER_OF
+
+_FILTERS = frozenset(["default", "d", "e", "escape", "forceescape", "safe", "urlencode"])
+_DEFAULTS = frozenset(["default", "d"])
+_PLACES = frozenset(FILTER_OF.values())
+_MARK = "\ud800"
+"""Stands for a value in a text that is tidied: no text has it, for it is no character."""
+
+_WORD = r"[A-Za-z0-9!#$%()*+,/:;?@\[\\\]^_`{|}~-]"
+tame = re.compile(rf"(?=.{{1,72}}\Z){_WORD}(?:[.]|{_WORD})*(?: (?:[.]|{_WORD})+)*").fullmatch
+"""A text that every filter here leaves as it is but `urlencode`, and that is its own quoted-printable form."""
+tame_in_url = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,71}").fullmatch
+"""The same for any place in a URL."""
+
+
+class Declined(Exception):
+    """The engine has to look at this row: something is lacking, or out of the ordinary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One `{{ }}`."""
+
+    name: str
+    source: str
+    """Equal for two that make the same of the same."""
+    steps: tuple[Callable[[Any], Any], ...]
+    may_lack: bool
+    """`default` comes first."""
+    in_url: bool
+    """Something in it percent-encodes."""
+    worded: bool = False
+    """It stands in a text that is tidied: its spaces and line ends could matter to the text round it."""
+
+    def text(self, given: object) -> str:
+        """What stands there for `given` (None: the row lacks it). Raises `Declined`, or what a filter raises."""
+        if given is None and not self.may_lack:
+            raise Declined
+        for step in self.steps:
+            given = step(given)
+        text = str(given)
+        if self.worded and (not text or text[0].isspace() or text[-1].isspace() or re.search(r"[\r\n]|  ", text)):
+            raise Declined
+        return text
+
+
+Piece = str | Value
+
+
+def simple_pieces(template: nodes.Template, environment: Environment, *, html: bool) -> tuple[Piece, ...] | None:
+    """The pieces of a part whose values have the filters of their places; None when it is not simple."""
+    pieces: list[Piece] = []
+    for node in template.body:
+        if not isinstance(node, nodes.Output):
+            return None
+        for one in node.nodes:
+            piece = _piece(one, environment, html=html)
+            if piece is None:
+                return None
+            pieces.append(piece)
+    return tuple(_merged(pieces))
+
+
+def tidied(pieces: Iterable[Piece], tidy: Callable[[str], str]) -> tuple[Piece, ...] | None:
+    """The pieces of a text that `tidy` leaves as it is while its values are words; None: there are none such."""
+    values: list[Value] = []
+    text = ""
+    for one in pieces:
+        if isinstance(one, Value):
+            values.append(Value(one.name, one.source, one.steps, one.may_lack, one.in_url, worded=True))
+            text += _MARK
+        elif _MARK in one:
+            return None
+        else:
+            text += one
+    said = tidy(text).split(_MARK)
+    if len(said) != len(values) + 1:
+        return None
+    out: list[Piece] = [said[0]]
+    for value, after in zip(values, said[1:], strict=True):
+        out += [value, after]
+    return tuple(_merged(out))
+
+
+def texts(pieces: Iterable[Piece], row: Mapping[str, object]) -> list[str]:
+    """Each piece as it stands in the message of `row`. Raises as `Value.text` does."""
+    return [one if isinstance(one, str) else one.text(row.get(one.name)) for one in pieces]
+
+
+def _merged(pieces: Iterable[Piece]) -> list[Piece]:
+    out: list[Piece] = []
+    for one in pieces:
+        if isinstance(one, str) and out and isinstance(out[-1], str):
+            out[-1] += one
+        elif one != "":
+            out.append(one)
+    return out
+
+
+def _piece(node: nodes.Expr, environment: Environment, *, html: bool) -> Piece | None:
+    if isinstance(node, nodes.TemplateData):
+        return node.data
+    if isinstance(node, nodes.Const) and isinstance(node.value, str):
+        return str(escape(node.value)) if html else node.value
+    if not (isinstance(node, nodes.Filter) and node.name in _PLACES):
+        return None
+    inner: nodes.Node | None = node
+    filters: list[nodes.Filter] = []
+    while isinstance(inner, nodes.Filter):
+        filters.insert(0, inner)
+        inner = inner.node
+    steps = [_step(one, environment) for one in filters]
+    if not isinstance(inner, nodes.Name) or inner.name in {*environment.globals, "self"} or None in steps:
+        return None
+    return Value(
+        inner.name,
+        repr([(one.name, [getattr(arg, "value", None) for arg in one.args]) for one in filters]) + str(html),
+        (*(step for step in steps if step), *((escape,) if html else ())),
+        filters[0].name in _DEFAULTS,
+        node.name != "_value" or any(one.name == "urlencode" for one in filters),
+    )
+
+
+def _step(node: nodes.Filter, environment: Environment) -> Callable[[Any], Any] | None:
+    """A filter with its arguments; None when it is not one of those that are known here."""
+    if node.kwargs or node.dyn_args or node.dyn_kwargs:
+        return None
+    args = [arg.value for arg in node.args if isinstance(arg, nodes.Const)]
+    most = 2 if node.name in _PLACES else int(node.name in _DEFAULTS)
+    if (node.name not in _FILTERS and node.name not in _PLACES) or len(args) != len(node.args) or len(args) > most:
+        return None
+    function = environment.filters[node.name]
+    if hasattr(function, "jinja_pass_arg"):
+        return None
+    return lambda value: function(value, *args)

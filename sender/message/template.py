@@ -1,0 +1,72 @@
+"""A template's parts, compiled and rendered for one row: what a recipient would read, before it is a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.campaign import ResolvedTemplate
+from sender.message.bodies import Encoding, shorter
+from sender.message.headers import one_line
+from sender.message.parts import CompiledPart, compile_html, compile_text, derive_text
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTemplate:
+    """The parts of a template, ready to render. Not for two threads at once."""
+
+    subject: CompiledPart
+    html: CompiledPart | None
+    text: CompiledPart | None
+    html_encoding: Encoding | None
+    """Chosen by what the template says; None: by the message."""
+    text_encoding: Encoding | None
+
+    def render(self, row: Mapping[str, object]) -> Rendered:
+        """Subject, HTML and text for one row. Raises `RowError`."""
+        given = {name: value for name, value in row.items() if value is not None}
+        subject = one_line(self.subject.render(given), "the subject")
+        html = self.html.render(given) if self.html else None
+        text = self.text.render(given) if self.text else None
+        return Rendered(subject, html, text)
+
+    def split(self, row: Mapping[str, object]) -> Split:
+        """The same in pieces. Raises `RowError`."""
+        given = {name: value for name, value in row.items() if value is not None}
+        subject = one_line("".join(self.subject.split(given)), "the subject")
+        return Split(subject, self.html.split(given) if self.html else [], self.text.split(given) if self.text else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What one recipient would read, in the pieces that are encoded by themselves; none: there is no such part."""
+
+    subject: str
+    html: list[str]
+    text: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What one recipient would read."""
+
+    subject: str
+    html: str | None
+    text: str | None
+
+
+def compile_template(template: ResolvedTemplate) -> CompiledTemplate:
+    """Parses and checks every part. Raises `TemplateError` naming part and line."""
+    subject = compile_text("subject", template.subject)
+    html = compile_html(template.html) if template.html is not None else None
+    if template.text is not None:
+        text: CompiledPart | None = compile_text("text", template.text)
+    else:
+        text = derive_text(template.html) if template.html is not None else None
+    return CompiledTemplate(subject, html, text, _encoding(html), _encoding(text))
+
+
+def _encoding(part: CompiledPart | None) -> Encoding | None:
+    if part is None or part.pieces is None:
+        return None
+    return shorter([one for one in part.pieces if isinstance(one, str)])
