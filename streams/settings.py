@@ -120,9 +120,13 @@ class RelaySettings(Section):
     preset: Literal["improvmx", "gmail", "sendgrid", "ses"] | None = None
     username: str | None = None
     password: SecretStr | None = None
+    auth: Literal["auto", "plain", "login", "cram-md5", "xoauth2"] = Field(
+        "auto", description="auto: the first of PLAIN, LOGIN, CRAM-MD5 that is offered; xoauth2: password is the token"
+    )
     rate: Rate | None = None
     connections: int = Field(10, ge=1, le=1000)
     messages_per_connection: int = Field(100, ge=1)
+    in_flight: int = Field(8, ge=1, le=64, description="messages ahead of their replies, where CHUNKING is offered")
     daily_quota: Quota | None = None
     ip_family: Literal["any", "4", "6"] = "any"
     source_ip: str | None = None

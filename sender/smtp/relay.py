@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import logging
 import socket
 import ssl
 from dataclasses import dataclass
@@ -18,8 +19,14 @@ import idna
 
 from sender.smtp.dialogue import SmtpConnection, Timeouts
 from sender.smtp.errors import RelayDown
+from sender.smtp.feed import Feed
+from sender.smtp.learned import Learned, Report, learn, mode_for
 from sender.smtp.outcomes import split_enhanced
+from sender.smtp.pipeline import MessagePipe, Patience
+from sender.smtp.wire import Offer
 from streams.settings import RelaySettings
+
+log = logging.getLogger(__name__)
 
 _FAMILY = {"any": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6}
 
@@ -48,7 +55,12 @@ def tls_plan(tls: str, port: int) -> TlsPlan:
 class SmtpRelay:
     """Opens sessions with one relay. Implements `sender.relays.Relay`."""
 
-    def __init__(self, settings: RelaySettings, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, settings: RelaySettings, timeouts: Timeouts | None = None, patience: Patience | None = None
+    ) -> None:
+        self.learned = Learned()
+        """How far ahead of its replies this relay may be talked to; each pipe adds to it."""
+        self._patience = patience or Patience.of(settings.timeout.total_seconds())
         self._settings = settings
         self._host = _ascii_host(settings.host or "localhost")
         self._timeouts = timeouts or Timeouts.of(settings.timeout.total_seconds())
@@ -66,7 +78,44 @@ class SmtpRelay:
         except RelayDown as e:
             raise RelayDown(e.reason, e.code, self._clean(e.text), throttled=e.throttled) from None
 
+    async def open_pipe(self, feed: Feed) -> MessagePipe:
+        """A new session as `open` makes it, for many messages without waiting: `kick` starts it.
+
+        It speaks the quickest way that the relay offers and has not shown to be beyond it (`learned`).
+        Raises `RelayDown`. `Feed.lost` may come before the caller sees the pipe, if it does not wait here
+        directly.
+        """
+        try:
+            client = await self._session()
+        except RelayDown as e:
+            raise RelayDown(e.reason, e.code, self._clean(e.text), throttled=e.throttled) from None
+        offer = Offer.of(client.esmtp_extensions)
+        pipe = MessagePipe(
+            feed,
+            offer,
+            mode_for(offer, self.learned),
+            patience=self._patience,
+            most=self._settings.messages_per_connection,
+            window=self._settings.in_flight,
+            report=self._learn,
+        )
+        transport = client.transport
+        if transport is None or transport.is_closing():
+            client.close()
+            raise RelayDown("connect", text=f"{self._host} closed the connection after it had been set up")
+        transport.set_protocol(pipe)  # aiosmtplib has read every reply that it asked for; it hears no more
+        pipe.connection_made(transport)
+        return pipe
+
+    def _learn(self, report: Report) -> None:
+        known, self.learned = self.learned, learn(self.learned, report)
+        if self.learned.ceiling is not known.ceiling:
+            log.warning("%s: no more %s; %s", self._host, known.ceiling.name, self.learned.why)
+
     async def _open(self) -> SmtpConnection:
+        return SmtpConnection(await self._session(), self._timeouts, self._settings.messages_per_connection)
+
+    async def _session(self) -> aiosmtplib.SMTP:
         if self._helo is None:
             self._helo = await asyncio.to_thread(_own_name)
         if self._tls is None and (self._plan.implicit or self._plan.starttls):
@@ -78,7 +127,7 @@ class SmtpRelay:
         except BaseException:
             client.close()  # and with it the socket, which is asyncio's since `connect`
             raise
-        return SmtpConnection(client, self._timeouts, self._settings.messages_per_connection)
+        return client
 
     def _client(self, helo: str) -> aiosmtplib.SMTP:
         try:
@@ -178,10 +227,16 @@ class SmtpRelay:
                 'clear; use port 587 or 465, or set tls = "none" if that is meant',
             )
         user, password = self._settings.username or "", self._password
-        ways = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
-        offered = [way for way in (ways if encrypted else reversed(ways)) if way in client.server_auth_methods]
+        ways = {
+            "plain": client.auth_plain,
+            "login": client.auth_login,
+            "cram-md5": client.auth_crammd5,
+            "xoauth2": client.auth_xoauth2,  # the password is the access token
+        }
+        wanted = [self._settings.auth] if self._settings.auth != "auto" else ["plain", "login", "cram-md5"]
+        offered = [way for way in (wanted if encrypted else reversed(wanted)) if way in client.server_auth_methods]
         if not offered:
-            raise RelayDown("auth", text=f"{self._host} offers none of AUTH {', '.join(ways).upper()}")
+            raise RelayDown("auth", text=f"{self._host} offers none of AUTH {', '.join(wanted).upper()}")
         for last, way in enumerate(offered, 1 - len(offered)):
             try:
                 await ways[way](user, password)
@@ -275,7 +330,7 @@ def _forms(username: str, password: str) -> tuple[str, ...]:
     """The password in every form that goes over the wire, longest first."""
     if not password:
         return ()
-    plain = base64.b64encode(f"\0{username}\0{password}".encode("utf-8", "replace")).decode()
-    return tuple(
-        sorted({password, base64.b64encode(password.encode("utf-8", "replace")).decode(), plain}, key=len, reverse=True)
-    )
+    bearer = f"user={username}\1auth=Bearer {password}\1\1"
+    forms = (password, f"\0{username}\0{password}", bearer)
+    encoded = {base64.b64encode(form.encode("utf-8", "replace")).decode() for form in forms}
+    return tuple(sorted({password, *encoded}, key=len, reverse=True))
