@@ -34,6 +34,10 @@ _STAGES: Final[dict[int, Stage]] = {
     RSET: "mail", MAIL: "mail", RCPT: "rcpt", DATA: "data", BODY: "data", DOT: "data", MESSAGE: "message", LONE: "rcpt",
 }  # fmt: skip
 
+_SHIFTED: Final = {Mode.LOCK_STEP: (), Mode.PIPELINING: (b"2.1.0 ",), Mode.CHUNKING: (b"2.1.",)}
+"""A reply to a message that speaks of an address (RFC 3463, 3.2) answers another command: nothing but this
+shows it where no 354 keeps replies and commands in step."""
+
 _DOES_NOT_COPE: Final = (500, 502, 503)
 """To a command in its place: unrecognised, not implemented, out of sequence (RFC 5321, 4.2.2)."""
 
@@ -76,9 +80,7 @@ class Flight:
                 if stage == RCPT:
                     self.stage = MESSAGE if self.mode is Mode.CHUNKING else DATA
                     return GO
-                # Without 354 nothing shows that replies have shifted but this: 2.1.x speaks of an address
-                # (RFC 3463, 3.2), not of a message.
-                if stage == MESSAGE and not (text[:4] == b"2.1." and self.mode is Mode.CHUNKING):
+                if stage == MESSAGE and not text.startswith(_SHIFTED[self.mode]):
                     self.outcome = outcome_of("message", code, words(text))
                     return DONE
             elif code == 354 and stage == DATA:
