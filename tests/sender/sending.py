@@ -116,7 +116,7 @@ class Gate:
         self._results = TopicReader(self.kafka, self.name(topics.GATE_INPUTS))
         self._events = TopicReader(self.kafka, self.name(topics.MAIL_EVENTS))
         self._permits = itertools.count(1)
-        self._pointers: dict[int, tuple[Pointer, ...]] = {}
+        self.pointers: dict[int, tuple[Pointer, ...]] = {}
         self._sizes: dict[int, int] = {}
 
     def close(self) -> None:
@@ -147,7 +147,7 @@ class Gate:
             )
             partition, offset = self.put(topics.BATCH_RECIPIENTS, f"c/{number}#w#{n}", record.encode())
             pointers.append(Pointer(partition=partition, offset=offset, start=start, count=len(rows)))
-        self._pointers[number], self._sizes[number] = tuple(pointers), len(emails)
+        self.pointers[number], self._sizes[number] = tuple(pointers), len(emails)
 
     def permit(self, ranges: Sequence[Range] = (), number: int = 1, **more: Any) -> Chunk:
         """Issue a permit, by default for the whole batch, for an hour."""
@@ -155,7 +155,7 @@ class Gate:
         values: dict[str, Any] = {
             "permit_id": f"main:{next(self._permits):012d}", "relay": "main", "campaign_id": "c",
             "batch_number": number, "batch_size": size, "ranges": tuple(ranges) or ((0, size),),
-            "pointers": self._pointers[number], "content_hash": "hash", "checksum": "sum",
+            "pointers": self.pointers[number], "content_hash": "hash", "checksum": "sum",
             "sending_domain": "bore.example", "day_timezone": "UTC", "connections": 3,
             "until": now + timedelta(hours=1), "issued_at": now,
         }  # fmt: skip

@@ -248,7 +248,6 @@ def test_those_in_doubt_are_sent_again_when_the_campaign_says_so(world: World) -
     ("change", "words"),
     [
         ({"content_hash": "other"}, "the permit is for other"),
-        ({"pointers": (Pointer(partition=0, offset=10**6, start=0, count=3),)}, "is not there"),
         ({"pointers": (Pointer(partition=0, offset=0, start=0, count=2),)}, "no pointer"),
         ({"relay": "unheard-of"}, "not in the settings"),
     ],
@@ -263,6 +262,20 @@ def test_a_permit_that_cannot_be_carried_out_says_why_and_the_loop_goes_on(
     assert (result.begun, result.failed) == (0, ())
     other = world.plan(people(1, "fine.example"))
     assert world.gate.final(world.gate.permit(number=other)).accepted == 1
+
+
+def test_recipients_that_are_gone_or_are_not_the_ones_named_are_never_mailed(world: World) -> None:
+    first, number = world.plan(people(3, "gone.example")), world.plan(people(3, "gone.example"))
+    there = world.gate.pointers[number][0]
+    for pointer, words in (
+        (there.model_copy(update={"offset": there.offset + 1}), "is not there"),
+        (world.gate.pointers[first][0], f"should hold batch c/{number}"),
+        (there.model_copy(update={"count": 4}), "4 recipients, but it holds"),
+    ):
+        result = world.gate.final(world.gate.permit(number=number, pointers=(pointer,)))
+        assert (result.stopped, result.begun, result.unsent) == ("error", 0, ((0, 3),))
+        assert words in (result.detail or "")
+    assert world.mailed("gone.example") == {}
 
 
 def test_what_is_no_permit_is_a_dead_letter_and_the_partition_goes_on(world: World, embedded_kafka: Kafka) -> None:
