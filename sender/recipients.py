@@ -140,6 +140,7 @@ class Recipients:
                 fetch_wait_max_ms=50,
                 queued_min_messages=1,
                 queued_max_messages_kbytes=2048,
+                fetch_queue_backoff_ms=5,  # by default a full queue keeps the next fetch waiting for a second
             )
         return self._consumer
 
