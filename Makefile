@@ -24,6 +24,7 @@ lint: .venv/dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for f in $$(git ls-files '*conftest.py'); do MYPYPATH=tests $(BIN)/mypy --exclude '^$$' $$f || exit 1; done
 
 chaos: .venv/dev packages kafka  ## long runs with processes killed and suspended at random
 	$(BIN)/pytest -m chaos -o timeout=5400 $(PYTEST_ARGS)
