@@ -59,7 +59,7 @@ class CampaignRow(Model):
     complete: PlanComplete | None = None
     """Published until the gate has it."""
     waiting: tuple[PlannerInput, ...] = ()
-    """Commands that came before the relay was known."""
+    """Commands that came before the plan was written: the gate would not know the campaign yet."""
     problems: tuple[Problem, ...] = ()
 
     def encode(self) -> bytes:
@@ -163,7 +163,7 @@ def _invalid(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy)
     return Decision(effects=(_rejection(given, "rejected"),))
 
 
-def _resolved(known: CampaignRow | None, given: PlannerInput, resolve: ResolveStrategy) -> Decision:
+def _resolved(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy) -> Decision:
     campaign = given.campaign
     if known is None or campaign is None or not _belongs(known, given) or known.campaign is not None:
         return NOTHING
@@ -171,20 +171,17 @@ def _resolved(known: CampaignRow | None, given: PlannerInput, resolve: ResolveSt
     row = known.model_copy(
         update={
             "campaign": campaign, "relay": campaign.relay, "domain": campaign.sending_domain,
-            "request": request, "waiting": (),
+            "request": request,
         }
     )  # fmt: skip
-    effects: list[Effect] = [Publish(CAMPAIGNS, given.campaign_id, campaign)]
-    for command in known.waiting:
-        effects += _forward(row, command, resolve)
-    return Decision(row, tuple(effects))
+    return Decision(row, (Publish(CAMPAIGNS, given.campaign_id, campaign),))
 
 
-def _planned(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy) -> Decision:
+def _planned(known: CampaignRow | None, given: PlannerInput, resolve: ResolveStrategy) -> Decision:
     if known is None or given.complete is None or not _belongs(known, given):
         return NOTHING
-    done = {"state": "published", "complete": given.complete, "campaign": None, "request": None}
-    return Decision(known.model_copy(update=done))
+    done = {"state": "published", "complete": given.complete, "campaign": None, "request": None, "waiting": ()}
+    return Decision(known.model_copy(update=done), _released(known, resolve))
 
 
 def _refused(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy) -> Decision:
@@ -215,11 +212,16 @@ def written(row: CampaignRow) -> dict[str, Any]:
     return request
 
 
-def _admitted(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy) -> Decision:
+def _admitted(known: CampaignRow | None, given: PlannerInput, resolve: ResolveStrategy) -> Decision:
     if known is None or known.origin != given.origin or not (known.state == "planning" or known.complete is not None):
         return NOTHING
-    done = {"state": "published", "complete": None, "campaign": None, "request": None}
-    return Decision(known.model_copy(update=done))
+    done = {"state": "published", "complete": None, "campaign": None, "request": None, "waiting": ()}
+    return Decision(known.model_copy(update=done), _released(known, resolve))
+
+
+def _released(row: CampaignRow, resolve: ResolveStrategy) -> tuple[Effect, ...]:
+    """The commands that waited for the plan: the gate knows the campaign once its batches are there."""
+    return tuple(effect for command in row.waiting for effect in _forward(row, command, resolve))
 
 
 def _command(known: CampaignRow | None, given: PlannerInput, resolve: ResolveStrategy) -> Decision:
@@ -232,7 +234,7 @@ def _command(known: CampaignRow | None, given: PlannerInput, resolve: ResolveStr
         return Decision(row)
     if known.state in {"rejected", "failed"}:
         return Decision(effects=(_dead_command(given, f"the campaign was {known.state}; nothing of it is sent"),))
-    if known.relay:
+    if known.state == "published":
         return Decision(effects=tuple(_forward(known, given, resolve)))
     seen = any(older(given.origin, waiting.origin) for waiting in known.waiting)
     return NOTHING if seen else Decision(known.model_copy(update={"waiting": (*known.waiting, given)}))

@@ -165,9 +165,11 @@ def test_the_first_resolved_campaign_holds() -> None:
     assert decide(row, word("resolved", 1, "other numbers"), strategy) == Decision()
 
 
-def test_an_order_before_the_relay_is_known_waits_and_then_goes_out_once() -> None:
+@pytest.mark.parametrize("last", ["planned", "admitted"])
+def test_an_order_before_the_plan_is_written_waits_and_then_goes_out_once(last: str) -> None:
     early = orders("pause", 1)
-    row, decisions = run([early, asks("one", 1), early, orders("cancel", 2), word("resolved", 1)])
+    row, decisions = run([early, asks("one", 1), early, word("resolved", 1), orders("cancel", 2), word(last, 1)])
+    assert [topics(d) for d in decisions[:-1]] == [[], ["campaign.progress"], [], ["campaigns"], []]
     sent = [e.record for e in decisions[-1].effects if isinstance(e, Publish) and isinstance(e.record, GateCommand)]
     assert [(o.action, o.origin.offset, o.relay) for o in sent] == [("pause", 1, "main"), ("cancel", 2, "main")]
     assert row is not None
