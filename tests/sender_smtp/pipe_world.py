@@ -76,6 +76,7 @@ class ListFeed:
         self.on_began: Callable[[Outgoing], object] = lambda _: None
         self.on_ended: Callable[[Outgoing], object] = lambda _: None
         self.on_flush: Callable[[], object] = lambda: None
+        self.on_lost: Callable[[], object] = lambda: None
 
     def next(self) -> Outgoing | None:
         assert not self.endings
@@ -105,6 +106,7 @@ class ListFeed:
     def lost(self, pipe: Pipe, ending: Ending) -> None:
         self.pipe = pipe
         self.endings.append(ending)
+        self.on_lost()
 
     def kinds(self) -> list[str]:
         """Of the messages, in the order in which they were given."""
