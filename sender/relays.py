@@ -49,7 +49,13 @@ def _maildir(settings: RelaySettings) -> Relay:
     return MaildirRelay(settings)
 
 
-RELAYS: dict[str, Callable[[RelaySettings], Relay]] = {"smtp": _smtp, "maildir": _maildir}
+def _ses(settings: RelaySettings) -> Relay:
+    from sender.ses.relay import SesRelay
+
+    return SesRelay(settings)
+
+
+RELAYS: dict[str, Callable[[RelaySettings], Relay]] = {"smtp": _smtp, "ses": _ses, "maildir": _maildir}
 
 
 def make_relay(settings: RelaySettings) -> Relay:

@@ -133,13 +133,20 @@ class RelaySettings(Section):
     path: Path | None = Field(None, description="for maildir: the directory")
     helo: str | None = Field(None, description="the name to greet with; default: this host's")
     timeout: Duration = timedelta(seconds=60)
+    region: str | None = Field(None, description="for ses: the AWS region; default: of the AWS profile or environment")
+    profile: str | None = Field(None, description="for ses: the AWS profile; default: the usual AWS chain")
+    endpoint_url: str | None = Field(None, description="for ses: another address of the API", pattern="^https?://")
+    configuration_set: str | None = Field(
+        None, description="for ses: publishes the events of what is sent", pattern=r"^[A-Za-z0-9_-]{1,64}$"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("preset") in PRESETS:
-            return {**PRESETS[data["preset"]], **data}
-        return data
+        if not isinstance(data, dict):
+            return data
+        preset = data.get("preset") or ("ses" if data.get("type") == "ses" else None)
+        return {**PRESETS[preset], **data} if preset in PRESETS else data
 
     @model_validator(mode="after")
     def _has_what_its_type_needs(self) -> RelaySettings:
@@ -147,8 +154,24 @@ class RelaySettings(Section):
             raise ValueError('an smtp relay needs a host, such as host = "smtp.example.com"')
         if self.type == "maildir" and not self.path:
             raise ValueError('a maildir relay needs a path, such as path = "var/mail"')
+        if self.type == "ses" and self.username is not None:
+            raise ValueError("an ses relay takes its credentials from the AWS chain (profile, environment, role)")
         if self.password is not None and self.username is None:
             raise ValueError("a password needs a username beside it")
+        return self
+
+
+class DkimSettings(Section):
+    """The key that signs a domain's mail (RFC 6376). Its public half is at `SELECTOR._domainkey.DOMAIN` in the DNS."""
+
+    selector: str = Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
+    key: SecretStr | None = Field(None, description="the private key in PEM form, RSA or Ed25519")
+    key_file: Path | None = Field(None, description="a file with it")
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> DkimSettings:
+        if (self.key is None) == (self.key_file is None):
+            raise ValueError('dkim needs one of key_file = "dkim.pem" and key')
         return self
 
 
@@ -156,6 +179,7 @@ class DomainSettings(Section):
     relay: str
     timezone: TimeZone = "UTC"
     warm: bool = False
+    dkim: DkimSettings | None = Field(None, description="none: mail goes out unsigned, or the relay signs")
 
 
 class WarmupSettings(Section):
@@ -312,4 +336,10 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         name: r.model_copy(update={k: base / p for k in ("path", "ca_file") if (p := getattr(r, k)) is not None})
         for name, r in settings.relays.items()
     }
-    return settings.model_copy(update={"data": base / settings.data, "relays": relays})
+    domains = {
+        name: d.model_copy(update={"dkim": d.dkim.model_copy(update={"key_file": base / d.dkim.key_file})})
+        if d.dkim is not None and d.dkim.key_file is not None
+        else d
+        for name, d in settings.domains.items()
+    }
+    return settings.model_copy(update={"data": base / settings.data, "relays": relays, "domains": domains})
