@@ -11,6 +11,7 @@ from schemas.campaign import Campaign
 from sender.message.compile import compile_message
 from sender.owner import Owner, Topics
 from sender.shell import Sending
+from sender.signing import signer_of
 from streams.context import Context
 from streams.fenced import FencedProcessor
 from streams.table import GlobalTable
@@ -53,7 +54,11 @@ def _serve(
         ctx.clock,
         campaign=campaigns.get,
         suppressed=lambda address: suppressions.get(address) is not None,
-        compile_campaign=lambda campaign: compile_message(campaign, unsubscribe=ctx.settings.tracker.public_url),
+        compile_campaign=lambda campaign: compile_message(
+            campaign,
+            unsubscribe=ctx.settings.tracker.public_url,
+            sign=signer_of(ctx.settings, campaign.sending_domain),
+        ),
         post=lambda message: owner.post(message),  # noqa: PLW0108 - there is no owner yet
         alive=lambda: processor.last_commit_age() < processor.session_timeout,
     )

@@ -24,7 +24,7 @@ from sender.message.simple import Piece, Value, tame, tame_in_url
 Core = Callable[[Sequence[object], str, bytes], Envelope | None]
 """(row, what stands before the @ of its Message-ID, Date header) to its message. Raises what is wrong with a row."""
 
-_REMEMBERED = 2048
+_REMEMBERED = 512
 """Values whose encoding is remembered, for each place; names come again and again."""
 _SHORT = 64
 _plain_subject = re.compile(r"[!-~]+(?: [!-~]+)*").fullmatch
