@@ -43,6 +43,7 @@ RETRY_AFTER = 0.2
 """Real seconds between two tries of one record."""
 
 
+LOOK_FOR_DROPPED_EVERY = 5.0
 EMBEDDED_SESSION = 3.0
 """Seconds: the embedded broker lets a group's first join wait for half of it (a static member's twice three)."""
 
@@ -195,23 +196,20 @@ class _Guard:
         self._attempts = Attempts()
 
     async def process(self, event: faust.EventT[bytes]) -> None:
-        record = _as_input(event)
-        if not await self._still_ours(event):
+        consumer = self._life.app.guarded_consumer
+        while not consumer.alive:  # noqa: ASYNC110 - it follows a clock, nobody can set an event
+            await asyncio.sleep(0.05)
+        link = await consumer.take(event.message)
+        if link is None:
             return
+        record = _as_input(event)
         if not is_genesis(record.value, record.headers):
             try:
                 await self._settle(record)
             except OutboxBroken as e:
                 await self._life.app.crash(e)
                 raise
-        self._life.app.guarded_consumer.processed(event.message.tp, record.offset + 1)
-
-    async def _still_ours(self, event: faust.EventT[bytes]) -> bool:
-        """False when the group gave the partition to somebody meanwhile: it is read again by its owner."""
-        app = self._life.app
-        while not app.guarded_consumer.alive:  # noqa: ASYNC110 - it follows a clock, nobody can set an event
-            await asyncio.sleep(0.05)
-        return event.message.generation_id in {None, app.consumer_generation_id}
+        consumer.processed(event.message, link)
 
     async def _settle(self, record: Input) -> None:
         while True:
@@ -316,8 +314,12 @@ async def _live(ctx: Context, build: Callable[[GuardedApp, Outbox], Life], name:
     life = build(app, outbox)
     starting = asyncio.ensure_future(app.start())
     try:
+        looked_at = time.monotonic()
         while not stop.is_set():
             await asyncio.sleep(0.05)
+            if time.monotonic() - looked_at > LOOK_FOR_DROPPED_EVERY and life.settled:
+                looked_at = time.monotonic()
+                await app.guarded_consumer.read_dropped_again()
             if app.crashed or app.should_stop:
                 raise _Broke(f"Faust ended: {app.crash_reason!r}") from app.crash_reason
             if starting.done() and starting.exception() is not None:

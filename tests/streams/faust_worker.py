@@ -56,7 +56,10 @@ def build(ctx: Context, app: GuardedApp, outbox: Outbox) -> Life:
         if rows.get(key) is not None:
             return Handled()
         value = f"{ctx.slot} {record.partition} {record.offset}".encode()
-        outputs = [Output(f"{ctx.settings.kafka.topic_prefix}out", record.key, value), rows.row(record.partition, key, value)]
+        outputs = [
+            Output(f"{ctx.settings.kafka.topic_prefix}out", record.key, value),
+            rows.row(record.partition, key, value),
+        ]
         return Handled(outputs, lambda: rows.apply(key, value))
 
     add_agent(life, IN, take)
