@@ -24,7 +24,7 @@ from planner.job import Work, work_on
 from planner.state import CampaignRow
 from planner.writer import Cancelled, Producers
 from schemas.command import PlannerInput
-from schemas.progress import Problem
+from schemas.progress import CampaignProgress, Problem
 from schemas.records import DomainReputation
 from schemas.topics import CAMPAIGN_PROGRESS, DOMAIN_REPUTATION, GATE_INPUTS, PLANNER_INPUTS
 from streams.context import Context
@@ -213,12 +213,26 @@ class Jobs:
         if isinstance(error, Cancelled):
             one.not_before = now
         elif isinstance(error, SourceUnavailable | StreamsError) or one.failures < TRIES:
-            log.warning("campaign %s is planned again in %.0f s: %s", name, one.not_before - now, error, exc_info=error)
+            log.warning("campaign %s is planned again in %.0f s: %s", name, one.not_before - now, error)
+            if isinstance(error, SourceUnavailable):
+                return self._waits(name, one.row, str(error))
         else:
             problem = Problem(field="", problem=f"it could not be planned: {type(error).__name__}: {error}")
             word = self._word(name, one.row, "refused").model_copy(update={"state": "failed", "problems": (problem,)})
             return self._input(name, word)
         return None
+
+    def _waits(self, name: str, row: CampaignRow, why: str) -> Output:
+        """Progress that says what planning waits for."""
+        known = row.campaign
+        progress = CampaignProgress(
+            campaign_id=name,
+            name=known.name if known is not None else str((row.request or {}).get("name") or name),
+            state="planning",
+            warnings=(f"it waits: {why}",),
+            updated_at=self._ctx.clock.now(),
+        )
+        return Output(self._ctx.topic(CAMPAIGN_PROGRESS), name.encode(), progress.encode(), progress.headers())
 
     def _start(self, name: str, row: CampaignRow) -> None:
         job = self._jobs[name] = _Job(row)

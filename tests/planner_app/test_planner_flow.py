@@ -46,9 +46,11 @@ def dead(world: World, topic: str, says: str, value: bytes | None = None, timeou
         right = (r for r in letters if value is None or r.value == value)
         return next((r for r in right if says in dict(r.headers)["error"].decode()), None)
 
-    return eventually(
+    found = eventually(
         look, timeout, lambda: f"{says!r} in {[dict(r.headers)['error'] for r in world.read(topic + '.dlq')]}"
     )
+    assert found is not None
+    return found
 
 
 def rejected(world: World, campaign_id: str) -> dict[str, Any]:

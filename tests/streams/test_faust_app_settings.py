@@ -15,6 +15,7 @@ from streams.clock import REAL
 from streams.context import Context
 from streams.errors import StreamsError
 from streams.faust_app import changelog, credentials, faust_app, partition_of
+from streams.faust_guard import Boot
 from streams.settings import Settings
 
 
@@ -44,8 +45,10 @@ def test_what_would_surprise_is_off_and_the_environment_changes_nothing(
     assert str(conf.store) == "memory:"
     with pytest.warns(faust.exceptions.AlreadyConfiguredWarning):
         conf.web_enabled = True  # as Faust's own command line does
-    assert not app.boot_strategy._should_enable_web()
-    assert list(app.boot_strategy.web_server()) == []
+    boot = app.boot_strategy
+    assert isinstance(boot, Boot)
+    assert not boot._should_enable_web()
+    assert list(boot.web_server()) == []
     assert changelog(context(tmp_path), "planner", "campaigns") == "pre.rampa-planner-campaigns-changelog"
 
 
