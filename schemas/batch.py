@@ -82,6 +82,20 @@ class PlanComplete(Model):
     batches: int = Field(ge=0, description="how many there are")
 
 
+class PlanFailed(Model):
+    """A campaign's plan was given up midway: it will never be complete. Planner to gate, once or more often.
+
+    The gate forgets what it was told of the campaign's batches, and ignores what of them is still on its way.
+    A campaign whose plan is complete is not touched.
+    """
+
+    kind: Literal["plan_failed"] = "plan_failed"
+    relay: str
+    campaign_id: str
+    content_hash: str
+    problems: tuple[str, ...] = Field((), description="why, a sentence each")
+
+
 class HoldReason(Model):
     """Why something waits: for programs a reason and its figures, for people a sentence."""
 

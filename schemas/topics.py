@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.base import Model
-from schemas.batch import Batch, BatchPlanned, BatchRecipients, PlanComplete
+from schemas.batch import Batch, BatchPlanned, BatchRecipients, PlanComplete, PlanFailed
 from schemas.campaign import Campaign
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.command import CampaignCommand, DomainCommand, GateCommand, PlannerInput
@@ -94,7 +94,7 @@ BATCH_RECIPIENTS = Topic(
     "A part of a batch's addresses and variables, at most 512 KB.", cleanup="compact",
 )  # fmt: skip
 GATE_INPUTS = Topic(
-    "gate.inputs", "relay", (BatchPlanned, PlanComplete, ChunkResult, GateCommand, ReputationChanged),
+    "gate.inputs", "relay", (BatchPlanned, PlanComplete, PlanFailed, ChunkResult, GateCommand, ReputationChanged),
     ("planner", "sender", "feedback"), ("gate",),
     "Everything that the gate decides on.", retention_days=7, dead_letters=True,
 )  # fmt: skip
