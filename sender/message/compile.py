@@ -22,10 +22,10 @@ from schemas.campaign import Campaign
 from sender.message.address import wire_address
 from sender.message.bodies import alternative, part
 from sender.message.envelope import Envelope, MessageName, message_tokens
-from sender.message.errors import MessageError, RowError
-from sender.message.fast import Body, Core, Letter, Unsubscribe
+from sender.message.errors import RowError
+from sender.message.fast import Core, Frame, Letter, Unsubscribe
 from sender.message.headers import date_header, mailbox_header, one_line, plain_header, text_header
-from sender.message.simple import Declined
+from sender.message.parts import ODD
 from sender.message.template import CompiledTemplate, Split, compile_template
 
 Sign = Callable[[bytes, datetime], bytes]
@@ -33,8 +33,6 @@ Sign = Callable[[bytes, datetime], bytes]
 Filling = Callable[[Sequence[object], int, datetime], Envelope]
 """(row, index in the batch, date) to the message. Raises `RowError`."""
 
-ODD = (MessageError, Declined, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What the fast way may raise: then the slow one looks at the row, and says what is wrong with it."""
 MAX_TABLES = 16
 """Orders of columns for which the fast way is kept ready."""
 
@@ -125,13 +123,12 @@ class CompiledMessage:
         return self.cores[columns]
 
     def _body(self, read: Split) -> bytes:
-        html, text = "".join(read.html), "".join(read.text)
+        html, text = any(read.html.pieces), any(read.text.pieces)
+        of_text = part("plain", *read.text) if text or not html else b""
         if not html:
-            return part("plain", read.text, self.template.text_encoding)
-        of_html = part("html", read.html, self.template.html_encoding)
-        if not text:
-            return of_html
-        return alternative([part("plain", read.text, self.template.text_encoding), of_html], self.boundary)
+            return of_text
+        of_html = part("html", *read.html)
+        return alternative([of_text, of_html], self.boundary) if text else of_html
 
     def _unsubscribe_headers(self, token: str) -> bytes:
         given = self._unsubscribe()
@@ -148,22 +145,12 @@ class CompiledMessage:
 
     def prepared(self) -> CompiledMessage:
         """The same with the fast way, when its template has no need of the engine."""
-        template = self.template
-        bodies: list[Body] = []
-        given = (("plain", template.text, template.text_encoding), ("html", template.html, template.html_encoding))
-        for subtype, one, encoding in given:
-            if one is not None and one.pieces is None:
-                return self
-            if one is not None and one.pieces and encoding is not None:
-                bodies.append(Body(subtype, encoding, one.pieces))
-        sure = [any(isinstance(one, str) for one in body.pieces) for body in bodies]
-        if template.subject.pieces is None or not bodies or not all(sure):
-            return self  # a part of values alone may be empty, and then is not there
-        letter = Letter(
-            self.mail_from, self.smtputf8, self.domain, self.fixed, self._unsubscribe(), template.subject.pieces,
-            tuple(bodies), self.boundary,
-        )  # fmt: skip
-        return replace(self, letter=letter)
+        subject, text, html = self.template.subject, self.template.text, self.template.html
+        bodies = tuple((subtype, one) for subtype, one in (("plain", text), ("html", html)) if one is not None)
+        if any(one.pieces is None for one in (subject, *(one for _, one in bodies))):
+            return self
+        frame = Frame(self.mail_from, self.smtputf8, self.domain, self.fixed, self._unsubscribe(), self.boundary)
+        return replace(self, letter=Letter(frame, subject, bodies))
 
 
 def compile_message(campaign: Campaign, *, unsubscribe: str | None = None, sign: Sign | None = None) -> CompiledMessage:

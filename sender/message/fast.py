@@ -15,11 +15,12 @@ from itertools import count
 from typing import Any
 
 from sender.message.address import wire_address
-from sender.message.bodies import SOFT, Encoding, in_base64, octets, part_headers, piece
+from sender.message.bodies import SOFT, in_base64, octets, part_headers, piece
 from sender.message.envelope import Envelope
 from sender.message.headers import one_line, text_header
+from sender.message.parts import CompiledPart, Variant
 from sender.message.sandbox import MAX_OUTPUT
-from sender.message.simple import Piece, Value, tame, tame_in_url
+from sender.message.simple import Choice, Flat, Key, Value, names, tame, tame_in_url
 
 Core = Callable[[Sequence[object], str, bytes], Envelope | None]
 """(row, what stands before the @ of its Message-ID, Date header) to its message. Raises what is wrong with a row."""
@@ -27,16 +28,9 @@ Core = Callable[[Sequence[object], str, bytes], Envelope | None]
 _REMEMBERED = 512
 """Values whose encoding is remembered, for each place; names come again and again."""
 _SHORT = 64
+MAX_WRITTEN = 64
+"""Functions written for one table, each for what some rows choose."""
 _plain_subject = re.compile(r"[!-~]+(?: [!-~]+)*").fullmatch
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A text part: its pieces and how they are encoded."""
-
-    subtype: str
-    encoding: Encoding
-    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,38 +43,85 @@ class Unsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A message without its recipient."""
+class Frame:
+    """A message without its text and recipient."""
 
     mail_from: str
     smtputf8: bool
     domain: str
     fixed: bytes
     unsubscribe: Unsubscribe
-    subject: tuple[Piece, ...]
-    bodies: tuple[Body, ...]
     boundary: str
+
+
+Encoder = Callable[[object], bytes | str]
+Slot = tuple[str, str, bool, str]
+"""(variable, what is made of it, worded, kind): what has the same form wherever it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message whose parts are simple."""
+
+    frame: Frame
+    subject: CompiledPart
+    bodies: tuple[tuple[str, CompiledPart], ...]
+    """(subtype, part), the plainest first."""
+    encoders: dict[Slot, Encoder] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that it uses."""
-        pieces = [*self.subject, *(one for body in self.bodies for one in body.pieces)]
-        return tuple(dict.fromkeys(["email", *(one.name for one in pieces if isinstance(one, Value))]))
+        parts = [self.subject, *(part for _, part in self.bodies)]
+        return tuple(dict.fromkeys(["email", *(name for part in parts for name in names(part.pieces or ()))]))
 
     def core(self, columns: Sequence[str]) -> Core:
-        """The function for rows of these columns; making it costs about a millisecond."""
-        return _Writer(self, columns).core()
+        """The function for rows of these columns. It writes one for each variant when a row first chooses it."""
+        parts = (self.subject, *(part for _, part in self.bodies))
+        if not any(isinstance(one, Choice) for part in parts for one in part.pieces or ()):
+            return self._written(columns, [part.variant(_nothing)[1] for part in parts]) or _declining
+        at = {name: n for n, name in enumerate(columns)}
+        cores: dict[tuple[Key, ...], Core] = {}
+
+        def core(row: Sequence[object], token: str, date: bytes) -> Envelope | None:
+            chosen = [part.variant(lambda name: row[at[name]] if name in at else None) for part in parts]
+            key = tuple([one for one, _ in chosen])
+            found = cores.get(key)
+            if found is None:
+                if len(cores) >= MAX_WRITTEN:
+                    return None
+                found = cores[key] = self._written(columns, [variant for _, variant in chosen]) or _declining
+            return found(row, token, date)
+
+        return core
+
+    def _written(self, columns: Sequence[str], variants: Sequence[Variant]) -> Core | None:
+        bodies = [(one, variant) for (one, _), variant in zip(self.bodies, variants[1:], strict=True) if variant.pieces]
+        if not bodies or not all(any(isinstance(one, str) for one in variant.pieces) for _, variant in bodies):
+            return None  # a part of values alone may be empty, and then is not there
+        return _Writer(self.frame, variants[0].pieces, bodies, columns, self.encoders).core()
+
+
+def _nothing(_: str) -> object:
+    return None
+
+
+def _declining(_row: Sequence[object], _token: str, _date: bytes) -> Envelope | None:
+    return None
 
 
 @dataclass
 class _Writer:
     """Writes one function: lines of Python, and the objects that they name."""
 
-    letter: Letter
+    frame: Frame
+    subject: tuple[Flat, ...]
+    bodies: Sequence[tuple[str, Variant]]
     columns: Sequence[str]
+    encoders: dict[Slot, Encoder]
     objects: dict[str, Any] = field(default_factory=dict)
-    slots: dict[tuple[str, str, bool, str], str] = field(default_factory=dict)
-    """(variable, what is made of it, worded, kind) to the name of what holds it."""
+    slots: dict[Slot, str] = field(default_factory=dict)
+    """The name of what holds it."""
     values: dict[str, list[tuple[Value, str, str]]] = field(default_factory=dict)
     """By variable: (value, kind, name)."""
     numbers: Iterator[int] = field(default_factory=count)
@@ -94,13 +135,13 @@ class _Writer:
             lines += self._variable(name, uses)
         lines += subject
         lines += [f" content = b''.join(({','.join(self._expressions(out))},))", " if len(content) > most: return None"]
-        if len(self.letter.bodies) == 1:
+        if len(self.bodies) == 1:
             lines.append(" if content[-2:] != b'\\r\\n': content += b'\\r\\n'")
         lines.append(" return new(Envelope, (mail_from, rcpt, content, '<' + token + at, smtputf8 or utf8, True))")
         self.objects |= {
             "wire": wire_address, "most": MAX_OUTPUT, "new": tuple.__new__, "Envelope": Envelope, "tame": tame,
-            "tame_in_url": tame_in_url, "mail_from": self.letter.mail_from, "at": f"@{self.letter.domain}>",
-            "smtputf8": self.letter.smtputf8, "in_base64": in_base64, "SOFT": SOFT, "plain_subject": _plain_subject,
+            "tame_in_url": tame_in_url, "mail_from": self.frame.mail_from, "at": f"@{self.frame.domain}>",
+            "smtputf8": self.frame.smtputf8, "in_base64": in_base64, "SOFT": SOFT, "plain_subject": _plain_subject,
             "subject_of": _subject_header,
         }  # fmt: skip
         exec("\n".join(lines), self.objects)  # noqa: S102  (nothing of a template or row is in the lines, only our names)
@@ -110,29 +151,29 @@ class _Writer:
     # -- the content: bytes, and expressions that give bytes ------------------------------------------
 
     def _content(self) -> list[bytes | str]:
-        letter = self.letter
-        out: list[bytes | str] = ["date", b"Message-ID: <", "t", f"@{letter.domain}>\r\n".encode(), letter.fixed]
+        frame = self.frame
+        out: list[bytes | str] = ["date", b"Message-ID: <", "t", f"@{frame.domain}>\r\n".encode(), frame.fixed]
         out += [b"To: ", "rcpt.encode()", b"\r\n", "subject"]
         out += [*self._unsubscribe(), b"MIME-Version: 1.0\r\n"]
-        if len(letter.bodies) == 1:
-            return out + self._body(letter.bodies[0])
-        mark = f"--{letter.boundary}".encode()
-        out.append(f'Content-Type: multipart/alternative;\r\n boundary="{letter.boundary}"\r\n\r\n'.encode())
-        for body in letter.bodies:
-            out += [mark, b"\r\n", *self._body(body), b"\r\n"]
+        if len(self.bodies) == 1:
+            return out + self._body(*self.bodies[0])
+        mark = f"--{frame.boundary}".encode()
+        out.append(f'Content-Type: multipart/alternative;\r\n boundary="{frame.boundary}"\r\n\r\n'.encode())
+        for subtype, body in self.bodies:
+            out += [mark, b"\r\n", *self._body(subtype, body), b"\r\n"]
         return [*out, mark, b"--\r\n"]
 
     def _unsubscribe(self) -> list[bytes | str]:
-        words = self.letter.unsubscribe.words
+        words = self.frame.unsubscribe.words
         out: list[bytes | str] = [b"List-Unsubscribe: " + words[0].encode(), "t"]
         if len(words) > 1:
             # Folded when the two do not fit into one line of 76 (headers.py).
             rest = 76 - len(f"List-Unsubscribe: {words[0]}>, {words[1]}>")
             self.objects["fold"] = b"\r\n "
             out += [b">,", f"(b' ' if 2 * len(t) <= {rest} else fold)", words[1].encode(), "t"]
-        return [*out, b">\r\n", self.letter.unsubscribe.more]
+        return [*out, b">\r\n", self.frame.unsubscribe.more]
 
-    def _body(self, body: Body) -> list[bytes | str]:
+    def _body(self, subtype: str, body: Variant) -> list[bytes | str]:
         out: list[bytes | str] = []
         for n, one in enumerate(body.pieces, 1):
             last = n == len(body.pieces)
@@ -146,10 +187,10 @@ class _Writer:
                 out = [in_base64(b"".join(one for one in out if isinstance(one, bytes)))]
             else:
                 out = [f"in_base64(b''.join(({','.join(self._expressions(out))},)))"]
-        return [part_headers(body.subtype, body.encoding), *out]
+        return [part_headers(subtype, body.encoding), *out]
 
     def _subject(self) -> list[str]:
-        pieces = self.letter.subject
+        pieces = self.subject
         if all(isinstance(one, str) for one in pieces):
             self.objects["subject"] = _subject_header("".join(str(one) for one in pieces))
             return []
@@ -171,7 +212,9 @@ class _Writer:
         key = (value.name, value.source, value.worded, kind)
         if key not in self.slots:
             name = self.slots[key] = f"b{next(self.numbers)}"
-            self.objects["encode_" + name] = _encoder(value, kind)
+            if key not in self.encoders:
+                self.encoders[key] = _encoder(value, kind)
+            self.objects["encode_" + name] = self.encoders[key]
             self.values.setdefault(value.name, []).append((value, kind, name))
         return self.slots[key]
 
@@ -214,7 +257,7 @@ class _Writer:
         return out
 
 
-def _encoder(value: Value, kind: str) -> Callable[[object], bytes | str]:
+def _encoder(value: Value, kind: str) -> Encoder:
     """What makes of a row's value the bytes (kind `text`: the text) that stand in the message."""
 
     def encode(given: object) -> bytes | str:

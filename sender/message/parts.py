@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Template, TemplateSyntaxError, nodes
@@ -12,12 +12,33 @@ from jinja2 import TemplateError as JinjaError
 from jinja2.exceptions import SecurityError, UndefinedError
 from markupsafe import Markup
 
+from sender.message.bodies import Encoding, shorter
+from sender.message.conditions import Declined, Get
 from sender.message.context import HtmlScanner, Scanner, TextScanner
-from sender.message.errors import Part, RowError, TemplateError
+from sender.message.errors import MessageError, Part, RowError, TemplateError
 from sender.message.placement import Forbidden, place_filters
 from sender.message.plaintext import text_template, tidy
 from sender.message.sandbox import MAX_OUTPUT, Budget, Lacking, Sandbox
-from sender.message.simple import Declined, Piece, simple_pieces, texts, tidied
+from sender.message.simple import Flat, Key, Piece, chosen, merged, simple_pieces, tidied
+
+ODD = (MessageError, Declined, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+"""What doing without the engine may raise: then the engine looks at the row, and says what is wrong with it."""
+MAX_VARIANTS = 256
+
+
+class Said(NamedTuple):
+    """A part for one row: the pieces that are encoded by themselves, and how (None: as is shorter)."""
+
+    pieces: list[str]
+    encoding: Encoding | None
+
+
+class Variant(NamedTuple):
+    """A simple part as some rows choose it."""
+
+    pieces: tuple[Flat, ...]
+    encoding: Encoding
+    """The shorter one of what the template says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +51,34 @@ class CompiledPart:
     finish: Callable[[str], str] = str
     pieces: tuple[Piece, ...] | None = None
     """Of a simple part: what it needs no engine for."""
+    variants: dict[Key, Variant | None] = field(default_factory=dict, compare=False, repr=False)
 
-    def split(self, row: Mapping[str, object]) -> list[str]:
+    def variant(self, get: Get) -> tuple[Key, Variant]:
+        """What the row chooses of a simple part. Raises `Declined`, or what comparing its values raises."""
+        if self.pieces is None:
+            raise Declined
+        key, flat = chosen(self.pieces, get)
+        if key not in self.variants:
+            if len(self.variants) >= MAX_VARIANTS:
+                self.variants.clear()
+            self.variants[key] = self._made(flat)
+        found = self.variants[key]
+        if found is None:
+            raise Declined
+        return key, found
+
+    def _made(self, flat: list[Flat]) -> Variant | None:
+        pieces = tidied(flat, tidy) if self.finish is tidy else merged(flat)
+        return None if pieces is None else Variant(pieces, shorter([one for one in pieces if isinstance(one, str)]))
+
+    def split(self, row: Mapping[str, object]) -> Said:
         """The part for one row, in pieces: each value by itself when the part is simple. Raises `RowError`."""
-        if self.pieces is not None:
-            try:
-                out = texts(self.pieces, row)
-            except (Declined, RowError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError):
-                return [self.render(row)]  # which knows what to say of it
-            if sum(map(len, out)) <= MAX_OUTPUT:
-                return out
-        return [self.render(row)]
+        try:
+            _, variant = self.variant(row.get)
+            out = [one if isinstance(one, str) else one.text(row.get(one.name)) for one in variant.pieces]
+        except ODD:
+            return Said([self.render(row)], None)  # which knows what to say of it
+        return Said(out, variant.encoding) if sum(map(len, out)) <= MAX_OUTPUT else Said([self.render(row)], None)
 
     def render(self, row: Mapping[str, object]) -> str:
         """The part for one row. Raises `RowError`."""
@@ -126,9 +164,7 @@ def _in(
 ) -> CompiledPart:
     try:
         tree: nodes.Template = place_filters(environment.parse(source), scanner)
-        pieces = simple_pieces(tree, environment, html=bool(environment.autoescape))
-        if pieces is not None and finish is tidy:
-            pieces = tidied(pieces, tidy)
+        pieces = simple_pieces(tree.body, environment, html=bool(environment.autoescape))
         template = environment.from_string(tree)
     except Forbidden as e:
         raise TemplateError(part, e.line, e.problem) from None

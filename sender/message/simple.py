@@ -1,21 +1,23 @@
-"""Templates that need no template engine: text, and values that go through filters known here.
+"""Templates that need no template engine: text, values that go through filters known here, and plain conditions.
 
-A part is *simple* when it has nothing but text, `{{ name }}`, and `{{ name | filter }}` with `default` and the
-filters that escape. Such a part is a row of pieces, found once: what the template says, and a `Value` for each
-`{{ }}`. What a value becomes is what the engine would make of it: its filters, and the one for its place
-(`placement.py`), are the engine's own, called one after the other.
+A part is *simple* when it has nothing but text, `{{ name }}`, `{{ name | filter }}` with `default` and the
+filters that escape, and `{% if %}` with what `conditions.py` knows. Such a part is a row of pieces, found once:
+what the template says, a `Value` for each `{{ }}`, a `Choice` for each `{% if %}`. What a value becomes is what
+the engine would make of it: its filters, and the one for its place (`placement.py`), are the engine's own,
+called one after the other. A row chooses one of the part's *variants*, which are text and values alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, nodes
 from markupsafe import escape
 
+from sender.message.conditions import Condition, Declined, Get, condition, is_variable
 from sender.message.placement import FILTER_OF
 
 _FILTERS = frozenset(["default", "d", "e", "escape", "forceescape", "safe", "urlencode"])
@@ -29,10 +31,6 @@ tame = re.compile(rf"(?=.{{1,72}}\Z){_WORD}(?:[.]|{_WORD})*(?: (?:[.]|{_WORD})+)
 """A text that every filter here leaves as it is but `urlencode`, and that is its own quoted-printable form."""
 tame_in_url = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,71}").fullmatch
 """The same for any place in a URL."""
-
-
-class Declined(Exception):
-    """The engine has to look at this row: something is lacking, or out of the ordinary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +60,63 @@ class Value:
         return text
 
 
-Piece = str | Value
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One `{% if %}`; an `elif` is a choice in `other`."""
+
+    condition: Condition
+    names: frozenset[str]
+    """The variables that it asks for."""
+    then: tuple[Piece, ...]
+    other: tuple[Piece, ...]
 
 
-def simple_pieces(template: nodes.Template, environment: Environment, *, html: bool) -> tuple[Piece, ...] | None:
+Flat = str | Value
+Piece = Flat | Choice
+Key = tuple[bool, ...]
+"""How a row answered the conditions that it met, in their order."""
+
+
+def simple_pieces(body: Iterable[nodes.Node], environment: Environment, *, html: bool) -> tuple[Piece, ...] | None:
     """The pieces of a part whose values have the filters of their places; None when it is not simple."""
-    pieces: list[Piece] = []
-    for node in template.body:
-        if not isinstance(node, nodes.Output):
+    pieces: list[Piece | None] = []
+    for node in body:
+        if isinstance(node, nodes.Output):
+            pieces += [_piece(one, environment, html=html) for one in node.nodes]
+        elif isinstance(node, nodes.If):
+            pieces.append(_choice(node, environment, html=html))
+        else:
             return None
-        for one in node.nodes:
-            piece = _piece(one, environment, html=html)
-            if piece is None:
-                return None
-            pieces.append(piece)
-    return tuple(_merged(pieces))
+    found = tuple(one for one in pieces if one is not None)
+    return found if len(found) == len(pieces) else None
 
 
-def tidied(pieces: Iterable[Piece], tidy: Callable[[str], str]) -> tuple[Piece, ...] | None:
+def chosen(pieces: Iterable[Piece], get: Get) -> tuple[Key, list[Flat]]:
+    """The variant that a row chooses. Raises `Declined`, or what comparing its values raises."""
+    key: list[bool] = []
+    out: list[Flat] = []
+    for one in pieces:
+        if isinstance(one, Choice):
+            answer = bool(one.condition(get))
+            inner, flat = chosen(one.then if answer else one.other, get)
+            key += [answer, *inner]
+            out += flat
+        else:
+            out.append(one)
+    return tuple(key), out
+
+
+def names(pieces: Iterable[Piece]) -> Iterator[str]:
+    """The variables of these pieces."""
+    for one in pieces:
+        if isinstance(one, Value):
+            yield one.name
+        elif isinstance(one, Choice):
+            yield from sorted(one.names)
+            yield from names((*one.then, *one.other))
+
+
+def tidied(pieces: Iterable[Flat], tidy: Callable[[str], str]) -> tuple[Flat, ...] | None:
     """The pieces of a text that `tidy` leaves as it is while its values are words; None: there are none such."""
     values: list[Value] = []
     text = ""
@@ -94,28 +131,39 @@ def tidied(pieces: Iterable[Piece], tidy: Callable[[str], str]) -> tuple[Piece, 
     said = tidy(text).split(_MARK)
     if len(said) != len(values) + 1:
         return None
-    out: list[Piece] = [said[0]]
+    out: list[Flat] = [said[0]]
     for value, after in zip(values, said[1:], strict=True):
         out += [value, after]
-    return tuple(_merged(out))
+    return merged(out)
 
 
-def texts(pieces: Iterable[Piece], row: Mapping[str, object]) -> list[str]:
-    """Each piece as it stands in the message of `row`. Raises as `Value.text` does."""
-    return [one if isinstance(one, str) else one.text(row.get(one.name)) for one in pieces]
-
-
-def _merged(pieces: Iterable[Piece]) -> list[Piece]:
-    out: list[Piece] = []
+def merged(pieces: Iterable[Flat]) -> tuple[Flat, ...]:
+    """The same without empty texts, neighbouring texts as one."""
+    out: list[Flat] = []
     for one in pieces:
         if isinstance(one, str) and out and isinstance(out[-1], str):
             out[-1] += one
         elif one != "":
             out.append(one)
-    return out
+    return tuple(out)
 
 
-def _piece(node: nodes.Expr, environment: Environment, *, html: bool) -> Piece | None:
+def _choice(node: nodes.If, environment: Environment, *, html: bool) -> Choice | None:
+    asked = condition(node.test, environment)
+    then = simple_pieces(node.body, environment, html=html)
+    if node.elif_:
+        first, *more = node.elif_
+        rest = nodes.If(first.test, first.body, more, node.else_)
+        other = simple_pieces([rest], environment, html=html)
+    else:
+        other = simple_pieces(node.else_, environment, html=html)
+    if asked is None or then is None or other is None:
+        return None
+    found = {node.test} if isinstance(node.test, nodes.Name) else set(node.test.find_all(nodes.Name))
+    return Choice(asked, frozenset(one.name for one in found), then, other)
+
+
+def _piece(node: nodes.Expr, environment: Environment, *, html: bool) -> Flat | None:
     if isinstance(node, nodes.TemplateData):
         return node.data
     if isinstance(node, nodes.Const) and isinstance(node.value, str):
@@ -128,7 +176,7 @@ def _piece(node: nodes.Expr, environment: Environment, *, html: bool) -> Piece |
         filters.insert(0, inner)
         inner = inner.node
     steps = [_step(one, environment) for one in filters]
-    if not isinstance(inner, nodes.Name) or inner.name in {*environment.globals, "self"} or None in steps:
+    if not isinstance(inner, nodes.Name) or not is_variable(inner.name, environment) or None in steps:
         return None
     return Value(
         inner.name,

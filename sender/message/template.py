@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.campaign import ResolvedTemplate
-from sender.message.bodies import Encoding, shorter
 from sender.message.headers import one_line
-from sender.message.parts import CompiledPart, compile_html, compile_text, derive_text
+from sender.message.parts import CompiledPart, Said, compile_html, compile_text, derive_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +17,6 @@ class CompiledTemplate:
     subject: CompiledPart
     html: CompiledPart | None
     text: CompiledPart | None
-    html_encoding: Encoding | None
-    """Chosen by what the template says; None: by the message."""
-    text_encoding: Encoding | None
 
     def render(self, row: Mapping[str, object]) -> Rendered:
         """Subject, HTML and text for one row. Raises `RowError`."""
@@ -33,17 +29,21 @@ class CompiledTemplate:
     def split(self, row: Mapping[str, object]) -> Split:
         """The same in pieces. Raises `RowError`."""
         given = {name: value for name, value in row.items() if value is not None}
-        subject = one_line("".join(self.subject.split(given)), "the subject")
-        return Split(subject, self.html.split(given) if self.html else [], self.text.split(given) if self.text else [])
+        subject = one_line("".join(self.subject.split(given).pieces), "the subject")
+        html = self.html.split(given) if self.html else NOTHING
+        return Split(subject, html, self.text.split(given) if self.text else NOTHING)
+
+
+NOTHING = Said([], None)
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What one recipient would read, in the pieces that are encoded by themselves; none: there is no such part."""
+    """What one recipient would read, in the pieces that are encoded by themselves."""
 
     subject: str
-    html: list[str]
-    text: list[str]
+    html: Said
+    text: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,4 @@ def compile_template(template: ResolvedTemplate) -> CompiledTemplate:
         text: CompiledPart | None = compile_text("text", template.text)
     else:
         text = derive_text(template.html) if template.html is not None else None
-    return CompiledTemplate(subject, html, text, _encoding(html), _encoding(text))
-
-
-def _encoding(part: CompiledPart | None) -> Encoding | None:
-    if part is None or part.pieces is None:
-        return None
-    return shorter([one for one in part.pieces if isinstance(one, str)])
+    return CompiledTemplate(subject, html, text)
