@@ -23,18 +23,20 @@ from sender.message.address import wire_address
 from sender.message.bodies import alternative, part
 from sender.message.envelope import Envelope, MessageName, message_tokens
 from sender.message.errors import RowError
-from sender.message.fast import Core, Frame, Letter, Unsubscribe
+from sender.message.fast import Letter
 from sender.message.headers import date_header, mailbox_header, one_line, plain_header, text_header
 from sender.message.parts import ODD
 from sender.message.template import CompiledTemplate, Split, compile_template
+from sender.message.writer import Core, Frame, Unsubscribe
 
 Sign = Callable[[bytes, datetime], bytes]
 """(a message, its date) to the message with a signature before it."""
 Filling = Callable[[Sequence[object], int, datetime], Envelope]
 """(row, index in the batch, date) to the message. Raises `RowError`."""
 
+Bound = tuple[tuple[str, ...], str, int, int]
 MAX_TABLES = 16
-"""Orders of columns for which the fast way is kept ready."""
+"""Orders of columns, and batches, for which the fast way is kept ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,10 @@ class CompiledMessage:
     smtputf8: bool
     boundary: str
     sign: Sign | None = None
-    letter: Letter | None = field(default=None, compare=False)
+    letter: Letter | None = field(default=None, compare=False, repr=False)
     """The same, prepared for the fast way; None: the template needs the engine."""
     cores: dict[tuple[str, ...], Core] = field(default_factory=dict, compare=False, repr=False)
+    bound: dict[Bound, Filling] = field(default_factory=dict, compare=False, repr=False)
 
     def fill(self, recipient: Mapping[str, object], name: MessageName, date: datetime) -> Envelope:
         """The message of one row (which has an `email`), dated `date` (real time, not the installation's).
@@ -65,8 +68,12 @@ class CompiledMessage:
         does not end.
         """
         columns = tuple(recipient) if self.letter is None else self.letter.names
-        filling = self.bind(columns, name.campaign_id, name.batch_number, name.round)
-        return filling([recipient.get(column) for column in columns], name.index, date)
+        of = columns, name.campaign_id, name.batch_number, name.round
+        if of not in self.bound:
+            if len(self.bound) >= MAX_TABLES:
+                self.bound.clear()
+            self.bound[of] = self.bind(*of)
+        return self.bound[of]([recipient.get(column) for column in columns], name.index, date)
 
     def bind(self, columns: Sequence[str], campaign_id: str, batch_number: int, round_: int) -> Filling:
         """What makes messages of one batch and round, of rows that are lists in the order of `columns`.

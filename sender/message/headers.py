@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from sender.message.errors import RowError
 
@@ -57,7 +58,14 @@ def plain_header(name: str, value: str) -> bytes:
 
 def date_header(date: datetime) -> bytes:
     """Date (RFC 5322, 3.3)."""
+    return _date_header_utc(date.replace(microsecond=0)) if date.tzinfo is UTC else _date_header(date)
+
+
+def _date_header(date: datetime) -> bytes:
     return f"Date: {format_datetime(date)}\r\n".encode("ascii")
+
+
+_date_header_utc = lru_cache(maxsize=16)(_date_header)  # not of other zones: equal times there are written otherwise
 
 
 def _is_plain(text: str) -> bool:
