@@ -19,6 +19,11 @@ _BLOCKING = frozenset({"relay_down", "paused", "domain_paused", "no_sender"})
 """With one of these, what is permitted is a probe or waits like the rest."""
 
 
+def clean(text: str) -> str:
+    """`text` without control characters: what servers and people write must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\t" else " " for c in text)
+
+
 def length(span: timedelta) -> str:
     """A length of time for people: `2 d 3 h`, `5 min`, `40 s`."""
     seconds = int(max(span.total_seconds(), 0))
@@ -46,6 +51,10 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
         )  # fmt: skip
     if progress.state not in {"cancelled", "rejected"}:
         lines += [sentence(hold, now) for hold in progress.holds]
+    if progress.failed:
+        again = f"`rampa campaign retry {progress.campaign_id}` tries them again"
+        lines.append(f"{progress.failed} recipients failed; {again}.")
+    lines += [clean(f"{e.email or 'a whole batch'}: {e.error} ({e.attempts} tries)") for e in progress.last_errors[-5:]]
     if progress.in_doubt:
         lines.append(
             f"{progress.in_doubt} recipients are in doubt: a process or connection died after their message was begun "
@@ -57,7 +66,7 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
 def sentence(hold: HoldReason, now: datetime) -> str:
     """One reason: what holds, the figures, and when it is looked at again."""
     figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in hold.figures.items() if v is not None)
-    text = f"{hold.detail.rstrip('.')}"
+    text = clean(hold.detail.rstrip("."))
     if figures:
         text += f" ({figures})"
     if hold.until is None:

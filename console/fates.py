@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from console.access import Access
 from schemas.batch import BatchRecipients
+from schemas.gate_state import GateRow
 from schemas.identity import batch_id
 from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, JournalEntry, JournalPermit
 from schemas.records import InvalidRow
-from schemas.topics import BATCH_RECIPIENTS, INVALID_ROWS, SEND_JOURNAL
+from schemas.topics import BATCH_RECIPIENTS, GATE_STATE, INVALID_ROWS, SEND_JOURNAL
 from streams.table import read_topic
 
 NAMES = {
@@ -20,9 +21,14 @@ NAMES = {
 STATES = (*NAMES.values(), "cancelled", "invalid", "duplicate")
 
 
-def fates(access: Access, campaign_id: str, *, cancelled: bool) -> Iterator[dict[str, Any]]:
-    """One mapping a recipient: email, state, batch_number, index, row (of those never planned), reason."""
+def fates(access: Access, campaign_id: str) -> Iterator[dict[str, Any]]:
+    """One mapping a recipient: email, state, batch_number, index, row (of those never planned), reason.
+
+    What was put on a wire is the senders' journal; what is to be released again, was cancelled or was given up with
+    its chunk is the gate's table.
+    """
     windows = _windows(access, campaign_id)
+    gate = _gate_rows(access, campaign_id)
     seen: set[tuple[int, int]] = set()
     prefix = f"{campaign_id}/".encode()
     for record in read_topic(access.kafka, access.name(BATCH_RECIPIENTS)):
@@ -32,12 +38,33 @@ def fates(access: Access, campaign_id: str, *, cancelled: bool) -> Iterator[dict
         if (part.batch_number, part.start) in seen:  # written again by a planner that had crashed
             continue
         seen.add((part.batch_number, part.start))
-        email = part.columns.index("email")
-        for i, row in enumerate(part.rows, part.start):
-            letter = windows.get((part.batch_number, i), OPEN)
-            state = "cancelled" if letter == OPEN and cancelled else NAMES[letter]
-            yield _fate(str(row[email]), state, part.batch_number, i)
+        email, row = part.columns.index("email"), gate.get(part.batch_number, {})
+        for i, cells in enumerate(part.rows, part.start):
+            state, reason = fate(windows.get((part.batch_number, i), OPEN), i, row)
+            yield _fate(str(cells[email]), state, part.batch_number, i, reason=reason)
     yield from _never_planned(access, campaign_id)
+
+
+def fate(letter: str, index: int, row: Mapping[str, Any]) -> tuple[str, str]:
+    """State and reason of an index, from its letter in the journal and the gate's row of its batch. Pure."""
+    if letter not in {ACCEPTED, SUPPRESSED}:
+        if _within(index, row.get("dropped")):
+            return "failed", str(row.get("error") or "given up with its chunk")
+        if _within(index, row.get("cancelled")):
+            return "cancelled", ""
+        if _within(index, row.get("open")):
+            return "waiting", ""
+    return NAMES[letter], ""
+
+
+def _within(index: int, ranges: Sequence[Sequence[int]] | None) -> bool:
+    return any(start <= index < end for start, end in ranges or ())
+
+
+def _gate_rows(access: Access, campaign_id: str) -> dict[int, dict[str, Any]]:
+    prefix = f"batch:{campaign_id}/".encode()
+    rows = access.newest(GATE_STATE, GateRow, lambda key: key.startswith(prefix))
+    return {int(key.rpartition("/")[2]): row.row for key, row in rows.items()}
 
 
 def _fate(email: str, state: str, batch_number: int, index: int, row: int = 0, reason: str = "") -> dict[str, Any]:

@@ -44,6 +44,7 @@ path = "var/mail"
 relay = "files"
 timezone = "America/Bogota"        # its day begins at midnight there
 warm = false                       # true: skip the warm-up
+# dkim = { selector = "r1", key_file = "dkim.pem" }   # sign its mail, unless the relay does
 
 [warmup]
 # While no feedback is connected: "none" keeps a domain on its sending day, "healthy" moves it on each day.

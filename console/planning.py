@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import orjson
 
+from console.access import Access
+from console.errors import ConsoleError, NotRunning
 from planner.dry_run import DryRun
+from schemas.records import Template
+from schemas.topics import TEMPLATES
 
 LISTED = 20
+
+
+def stored_templates(config: Path | None) -> Callable[[str], Template | None]:
+    """Looks a template up where it is stored. Raises ConsoleError when no broker runs that could be asked."""
+
+    def lookup(template_id: str) -> Template | None:
+        try:
+            access = Access.open(config)
+        except NotRunning as e:
+            raise ConsoleError(f"The request names the stored template {template_id!r}. {e}") from None
+        return access.newest(TEMPLATES, Template, lambda key: key == template_id.encode()).get(template_id)
+
+    return lookup
 
 
 def plan_lines(result: DryRun) -> Iterator[str]:

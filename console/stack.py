@@ -71,6 +71,24 @@ class Stack:
             os.close(self._lock)
             self._lock = None
 
+    def mend_broker(self) -> None:
+        """Start the local broker again when its process has died. Call it now and then.
+
+        Raises ConsoleError when the embedded broker has died: what it held is gone, and starting it empty would
+        make as if nothing had been sent.
+        """
+        broker = self._broker
+        if broker is None or broker.running:
+            return
+        if isinstance(broker, EmbeddedBroker):
+            raise ConsoleError(
+                "The embedded broker has ended, and with it everything that it held in memory. Start again; for "
+                'what must survive set kafka.bootstrap = "local".'
+            )
+        self.troubles.append("the local broker has ended; starting it again")
+        broker.stop()
+        broker.start()
+
     def children(self) -> list[Child]:
         """One child a process; the planner first, the sender last."""
         roles = self.settings.roles

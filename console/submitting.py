@@ -8,6 +8,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from schemas.command import CampaignCommand
 from schemas.identity import derived_campaign_id
 from schemas.progress import CampaignProgress
 from schemas.request import CampaignRequest
-from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS
+from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS, Topic
 from streams.clients import Place
 from streams.table import read_topic
 
@@ -77,18 +78,23 @@ def _place_recipients(data: dict[str, Any], file: Path, recipients: Path | None)
 
 
 def submit(access: Access, request: CampaignRequest, say: Callable[[str], None]) -> Answer:
-    """Write the request and wait for what the planner makes of it."""
+    """Write the request and wait for what the planner makes of it: planned, or refused with every problem."""
     from planner.resolve import canonical
 
     campaign_id = request.campaign_id or derived_campaign_id(canonical(request))
     with access.table(CAMPAIGN_PROGRESS, CampaignProgress, only=campaign_id) as table:
         table.ready(10)
         known = table.get(campaign_id)
+        new = known is None or known.state == "rejected"
+        since = None if known is None else known.updated_at
         place = access.put(CAMPAIGN_REQUESTS, campaign_id, request)
         # A known id is answered by silence when the content is the same, by a dead letter when it is not.
-        deadline = time.monotonic() + (ANSWER_WITHIN if known is None else REFUSED_WITHIN)
+        deadline = time.monotonic() + (ANSWER_WITHIN if new else REFUSED_WITHIN)
         refused = _refusal(
-            access, place, lambda: _late(deadline) or (known is None and table.get(campaign_id) is not None)
+            access,
+            CAMPAIGN_REQUESTS,
+            place,
+            lambda: _late(deadline) or (new and _decided(table.get(campaign_id), since)),
         )
         found = table.get(campaign_id)
     if refused is not None:
@@ -96,9 +102,14 @@ def submit(access: Access, request: CampaignRequest, say: Callable[[str], None])
     if found is None:
         say("No planner has answered yet: is one running (`rampa up`, `rampa worker planner`)? The request is kept.")
         return Answer(campaign_id, "submitted")
-    if found.state == "rejected":
+    if found.state in {"rejected", "failed"}:
         return Answer(campaign_id, found.state, tuple(f"{p.field}: {p.problem}" for p in found.problems))
-    state = found.state if known is None else f"already known, {found.state}; the same request again changes nothing"
+    if not new:
+        state = f"already known, {found.state}; the same request again changes nothing"
+    elif found.state == "planning":
+        state = f"planning: {found.recipients} recipients read so far; see: rampa campaign watch {campaign_id}"
+    else:
+        state = found.state
     return Answer(campaign_id, state, (), found.warnings)
 
 
@@ -106,15 +117,19 @@ def _late(deadline: float) -> bool:
     return time.monotonic() > deadline
 
 
-def _refusal(access: Access, place: Place, stop: Callable[[], bool]) -> tuple[str, ...] | None:
+def _decided(found: CampaignProgress | None, since: datetime | None) -> bool:
+    """Whether this progress is an answer to what was just asked: past planning, and not an older one's."""
+    return found is not None and found.state != "planning" and found.updated_at != since
+
+
+def _refusal(access: Access, topic: Topic, place: Place, stop: Callable[[], bool]) -> tuple[str, ...] | None:
     """The reasons of the dead letter that was made of the record at `place`; None when there is none until `stop`."""
-    letters = read_topic(access.kafka, access.name(CAMPAIGN_REQUESTS) + ".dlq", until_end=False, stop=stop)
+    letters = read_topic(access.kafka, access.name(topic) + ".dlq", until_end=False, stop=stop)
     for record in letters:
         headers = headers_of(record)
         if (headers.get("partition"), headers.get("offset")) == (str(place.partition), str(place.offset)):
-            return tuple(
-                line.strip() for line in headers.get("error", "").replace("; ", "\n").splitlines() if line.strip()
-            )
+            lines = headers.get("error", "").replace("; ", "\n").splitlines()
+            return tuple(line.strip() for line in lines if line.strip())
     return None
 
 
@@ -123,17 +138,47 @@ _REACHED: dict[str, frozenset[CampaignState]] = {
     "resume": frozenset({"running", "scheduled", "completed"}),
     "cancel": frozenset({"cancelled"}),
 }
+_ENDED = frozenset({"completed", "cancelled", "rejected", "failed"})
 
 
-def command(access: Access, order: CampaignCommand, before: CampaignProgress) -> CampaignProgress | None:
-    """Write a command; the progress once it shows the effect, or None when that is not seen in time."""
-    access.put(CAMPAIGN_COMMANDS, order.campaign_id, order)
+def pointless(order: CampaignCommand, now: CampaignProgress) -> str | None:
+    """Why an order can do nothing to a campaign that stands so; None when it can. Pure."""
+    action, state = order.action, now.state
+    if state in {"rejected", "failed"}:
+        return f"it was {state}; nothing of it is sent"
+    if action in {"pause", "resume", "strategy"} and state in _ENDED:
+        return f"it is {state}; there is nothing left to {'change' if action == 'strategy' else action}"
+    if action == "cancel" and state == "completed":
+        return "it is completed; there is nothing left to cancel"
+    if action == "retry" and not now.failed:
+        return "nobody has failed; there is nobody to try again"
+    if action == "resolve" and not now.in_doubt:
+        return "nobody is in doubt; there is nothing to resolve"
+    return None
+
+
+def command(access: Access, order: CampaignCommand) -> Answer:
+    """Write a command and wait until progress shows its effect, or a dead letter why it has none."""
     wanted = _REACHED.get(order.action)
-    if wanted is None:
-        return None
-    with access.table(CAMPAIGN_PROGRESS, CampaignProgress, only=order.campaign_id) as table:
-        table.wait_for(lambda t: (p := t.get(order.campaign_id)) is not None and p.state in wanted, ANSWER_WITHIN)
-        after = table.get(order.campaign_id)
-    if after is None or after.state not in wanted:
-        return None
-    return after if after.updated_at >= before.updated_at else None
+    campaign_id = order.campaign_id
+    with access.table(CAMPAIGN_PROGRESS, CampaignProgress, only=campaign_id) as table:
+        table.ready(10)
+        before = table.get(campaign_id)
+        place = access.put(CAMPAIGN_COMMANDS, campaign_id, order)
+        deadline = time.monotonic() + ANSWER_WITHIN
+
+        def seen() -> bool:
+            now = table.get(campaign_id)
+            if now is None or _late(deadline):
+                return now is not None
+            return now.state in wanted if wanted is not None else now != before
+
+        refused = _refusal(access, CAMPAIGN_COMMANDS, place, seen)
+        after = table.get(campaign_id)
+    if refused is not None:
+        return Answer(campaign_id, "refused", refused)
+    if after is None or (wanted is not None and after.state not in wanted):
+        return Answer(
+            campaign_id, f"{order.action} is kept, but not done yet; see: rampa campaign status {campaign_id}"
+        )
+    return Answer(campaign_id, after.state if wanted is not None else f"{order.action} done; it is {after.state}")

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from console.explain import clean
 from schemas.progress import CampaignProgress
 
 SUM = ("invalid", "duplicate", "suppressed", "waiting", "in_flight", "accepted", "failed", "in_doubt", "cancelled")
@@ -48,10 +49,13 @@ def status_panel(progress: CampaignProgress) -> RenderableType:
     lines += [Text(f"{p.field}: {p.problem}", style="red") for p in progress.problems]
     lines += [Text(f"warning: {w}", style="yellow") for w in progress.warnings]
     lines += [
-        Text(f"held: {h.detail}" + (f" (until {h.until:%Y-%m-%d %H:%M} UTC)" if h.until else ""), style="yellow")
+        Text(clean(f"held: {h.detail}") + (f" (until {h.until:%Y-%m-%d %H:%M} UTC)" if h.until else ""), style="yellow")
         for h in progress.holds
     ]
-    lines += [Text(f"{e.email}: {e.error} ({e.attempts} tries)", style="red") for e in progress.last_errors]
+    lines += [
+        Text(clean(f"{e.email or 'a whole batch'}: {e.error} ({e.attempts} tries)"), style="red")
+        for e in progress.last_errors
+    ]
     return Group(*lines)
 
 

@@ -155,8 +155,8 @@ def recipients(
     if state is not None and state not in STATES:
         fail(f"{state!r} is not a state of a recipient; known: {', '.join(STATES)}")
     access = Access.open(config, say=say)
-    progress = _progress(access, campaign_id)
-    for fate in fates(access, campaign_id, cancelled=progress.state == "cancelled"):
+    _progress(access, campaign_id)
+    for fate in fates(access, campaign_id):
         if state is not None and fate["state"] != state:
             continue
         if as_json:
@@ -221,7 +221,7 @@ def strategy(
     _command(config, campaign_id, action="strategy", strategy=spec, reason=reason)
 
 
-@app.command(epilog="Example: rampa campaign resolve cobranza-2026-02 --resend --address ana@correo.example")
+@app.command(epilog="Example: rampa campaign resolve cobranza-2026-02 --resend")
 @friendly
 def resolve(
     campaign_id: Id,
@@ -252,13 +252,13 @@ def _command(config: Path | None, campaign_id: str, **fields: Any) -> None:
         fail("\n".join(validation_lines(e)))
     access = Access.open(config, say=say)
     before = _progress(access, campaign_id)
-    after = submitting.command(access, command, before)
-    if after is None:
-        out.print(
-            f"{campaign_id}: {command.action} is on its way; see: rampa campaign status {campaign_id}", markup=False
-        )
-    else:
-        out.print(f"{campaign_id}: {after.state}", markup=False)
+    pointless = submitting.pointless(command, before)
+    if pointless is not None:
+        fail(f"{campaign_id}: {pointless}")
+    answer = submitting.command(access, command)
+    if answer.refused:
+        fail("\n".join(["Refused:", *(f"  {line}" for line in answer.refused)]))
+    out.print(f"{campaign_id}: {answer.state}", markup=False, soft_wrap=True)
 
 
 def _progress(access: Any, campaign_id: str) -> CampaignProgress:
@@ -281,4 +281,6 @@ def _progress(access: Any, campaign_id: str) -> CampaignProgress:
 def _watch(access: Any, campaign_id: str) -> None:
     from console.watching import watch_campaign
 
-    watch_campaign(access, campaign_id, out)
+    last = watch_campaign(access, campaign_id, out)
+    if last is not None and last.state in {"rejected", "failed"}:
+        raise typer.Exit(1)

@@ -20,13 +20,14 @@ def list_(topic: Topic = None, as_json: AsJson = False, config: Config = None) -
     """Dead letters, newest last: where each came from and why."""
     from console.access import Access
     from console.deadletters import letters
+    from console.explain import clean
 
     found = list(letters(Access.open(config, say=say), topic))
     if as_json:
         print_json([letter.summary() for letter in found])
         return
     for letter in found:
-        out.print(f"{letter.place}\t{letter.at}\t{letter.key}\t{letter.error}", markup=False, soft_wrap=True)
+        out.print(clean(f"{letter.place}\t{letter.at}\t{letter.key}\t{letter.error}"), markup=False, soft_wrap=True)
     if not found:
         out.print("No dead letters.")
 

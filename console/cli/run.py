@@ -70,6 +70,7 @@ def up(config: Config = None) -> None:
         )
         shown = 0
         while not stop.wait(0.5):
+            stack.mend_broker()
             for line in stack.troubles[shown:]:
                 err.print(line, style="yellow", markup=False, soft_wrap=True)
                 shown += 1
@@ -100,9 +101,9 @@ def plan(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """The batches that a request would give, without any broker and without sending anything."""
+    """The batches that a request would give; nothing is sent. A broker is asked for a stored template only."""
     from console.access import settings_of
-    from console.planning import plan_lines
+    from console.planning import plan_lines, stored_templates
     from console.submitting import read_request
     from planner.dry_run import dry_run
     from planner.errors import PlannerError, ProblemsFound
@@ -111,7 +112,7 @@ def plan(
     settings = settings_of(config)
     request = read_request(file, recipients)
     try:
-        result = dry_run(request, settings, REAL.now())
+        result = dry_run(request, settings, REAL.now(), templates=stored_templates(config))
     except ProblemsFound as e:
         fail("\n".join(["This request cannot be planned:", *(f"  {p.field}: {p.problem}" for p in e.problems)]))
     except PlannerError as e:

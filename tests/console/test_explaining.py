@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.explain import explain, length, sentence
+from console.submitting import pointless
 from console.views import bar, conservation
 from schemas.batch import HoldReason
+from schemas.command import CampaignCommand
 from schemas.progress import CampaignProgress, Problem
 
 NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
@@ -44,6 +46,36 @@ def test_a_rejected_campaign_lists_its_problems() -> None:
 
 def test_those_in_doubt_are_always_mentioned() -> None:
     assert any("in doubt" in line for line in explain(progress(in_doubt=2, waiting=8), NOW))
+
+
+def test_failures_of_an_ended_campaign_are_shown_with_their_reason() -> None:
+    error = {"email": "a@b.example", "error": "550 no such user\x1b[31m", "attempts": 1, "at": NOW}
+    lines = explain(progress(state="completed", waiting=0, failed=10, last_errors=[error]), NOW)
+    assert any("10 recipients failed" in line and "rampa campaign retry c" in line for line in lines)
+    assert "a@b.example: 550 no such user [31m (1 tries)" in lines
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "more", "said"),
+    [
+        ("retry", "completed", {}, "nobody has failed"),
+        ("pause", "completed", {}, "nothing left to pause"),
+        ("resume", "cancelled", {}, "nothing left to resume"),
+        ("cancel", "completed", {}, "nothing left to cancel"),
+        ("pause", "rejected", {}, "nothing of it is sent"),
+    ],
+)
+def test_an_order_that_can_do_nothing_is_refused_at_once(
+    action: str, state: str, more: dict[str, object], said: str
+) -> None:
+    order = CampaignCommand.model_validate({"campaign_id": "c", "action": action})
+    assert said in (pointless(order, progress(state=state, **more)) or "")
+
+
+@pytest.mark.parametrize(("action", "state"), [("pause", "running"), ("cancel", "paused"), ("resume", "paused")])
+def test_an_order_that_can_do_something_is_not(action: str, state: str) -> None:
+    order = CampaignCommand.model_validate({"campaign_id": "c", "action": action})
+    assert pointless(order, progress(state=state)) is None
 
 
 def test_something_is_said_in_every_state() -> None:

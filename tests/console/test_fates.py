@@ -1,0 +1,31 @@
+"""Where a recipient is, from what the sender recorded and what the gate decided."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.fates import fate
+from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED
+
+ROW = {"open": [[0, 2]], "cancelled": [[2, 4]], "dropped": [[4, 6]], "error": "no such template"}
+
+
+@pytest.mark.parametrize(
+    ("letter", "index", "state"),
+    [
+        (OPEN, 0, "waiting"), (FAILED, 1, "waiting"), (IN_DOUBT, 1, "waiting"),
+        (OPEN, 2, "cancelled"), (FAILED, 3, "cancelled"),
+        (OPEN, 4, "failed"), (OPEN, 9, "waiting"), (FAILED, 9, "failed"), (INTENDED, 9, "in_flight"),
+        (ACCEPTED, 0, "accepted"), (ACCEPTED, 2, "accepted"), (SUPPRESSED, 4, "suppressed"), (IN_DOUBT, 9, "in_doubt"),
+    ],
+)  # fmt: skip
+def test_what_was_mailed_stays_and_the_rest_is_as_the_gate_says(letter: str, index: int, state: str) -> None:
+    assert fate(letter, index, ROW)[0] == state
+
+
+def test_those_given_up_with_their_chunk_have_its_error() -> None:
+    assert fate(OPEN, 5, ROW) == ("failed", "no such template")
+
+
+def test_without_a_row_of_the_gate_the_journal_alone_counts() -> None:
+    assert fate(FAILED, 0, {}) == ("failed", "")
