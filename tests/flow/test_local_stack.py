@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from waiting import eventually
+
+from streams.brokers.lock import running
 
 RAMPA = [sys.executable, "-m", "console.cli.main"]
 PEOPLE = 120
@@ -34,16 +37,31 @@ def down(process: subprocess.Popen[bytes]) -> None:
     assert process.wait(60) == 0
 
 
+def kill_the_broker(directory: Path) -> None:
+    """SIGKILL, and wait until `up` has started it again."""
+    place = directory / "var" / "kafka-local"
+    before = running(place)
+    assert before is not None
+    os.kill(before.pid, signal.SIGKILL)
+
+    def again() -> bool:
+        now = running(place)
+        return now is not None and now.pid != before.pid
+
+    eventually(again, 60, (directory / "up.log").read_text)
+    eventually(lambda: rampa(directory, "doctor").returncode == 0, 60, (directory / "up.log").read_text)
+
+
 @pytest.mark.apache
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("kafka_home")
 def test_a_campaign_survives_a_stop_and_a_start_in_the_middle(tmp_path: Path) -> None:
     assert rampa(tmp_path, "init").returncode == 0
     settings = (tmp_path / "rampa.toml").read_text().replace('bootstrap = "embedded"', 'bootstrap = "local"')
     settings = settings.replace('path = "var/mail"', 'path = "var/mail"\nrate = "20/s"').replace("= 12 ", "= 4 ")
     (tmp_path / "rampa.toml").write_text(settings)
-    rows = "".join(f"p{i}@correo.example,P{i},{i}\n" for i in range(PEOPLE))
-    (tmp_path / "clients.csv").write_text("email,first_name,amount\n" + rows)
+    people = "".join(f"p{i}@correo.example,P{i},{i}\n" for i in range(PEOPLE))
+    (tmp_path / "clients.csv").write_text("email,first_name,amount\n" + people)
     inbox = tmp_path / "var" / "mail" / "new"
 
     first = up(tmp_path)
@@ -72,9 +90,16 @@ def test_a_campaign_survives_a_stop_and_a_start_in_the_middle(tmp_path: Path) ->
         assert {json.loads(line)["state"] for line in fates} == {"accepted"}
         assert len(fates) == PEOPLE
         assert rampa(tmp_path, "doctor").returncode == 0
+        kill_the_broker(tmp_path)
+        request = json.loads((tmp_path / "campaign.json").read_text())
+        rows = [{"email": f"later{i}@correo.example", "first_name": "L", "amount": 1} for i in range(3)]
+        request |= {"campaign_id": "later", "recipients": {"inline": rows}}
+        (tmp_path / "later.json").write_text(json.dumps(request))
+        later = rampa(tmp_path, "campaign", "submit", "later.json", "--watch")
+        assert "completed" in later.stdout, later.stdout + later.stderr + (tmp_path / "up.log").read_text()
     finally:
         down(again)
     names = [file.name for file in inbox.iterdir()]
-    assert len(names) == PEOPLE
+    assert len(names) == PEOPLE + 3
     addressed = {line for f in inbox.iterdir() for line in f.read_text().splitlines() if line.startswith("To:")}
-    assert len(addressed) == PEOPLE
+    assert len(addressed) == PEOPLE + 3
