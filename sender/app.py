@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 
 from schemas import topics
 from schemas.campaign import Campaign
+from sender.journal.spool import Spool
+from sender.journal.spool_dead import boot_id, sweep
 from sender.message.compile import compile_message
 from sender.owner import Owner, Topics
 from sender.shell import Sending
@@ -40,6 +43,25 @@ def run(ctx: Context, stop: threading.Event) -> None:
 def _serve(
     ctx: Context, stop: threading.Event, campaigns: GlobalTable[Campaign], suppressions: GlobalTable[bool]
 ) -> None:
+    directory = ctx.data / "spool"
+    swept = sweep(directory, boot_id(), time.time())
+    log.info("%d old spools went away", swept)
+    spool = Spool.create(directory)
+    try:
+        _send(ctx, stop, campaigns, suppressions, spool)
+    except BaseException:
+        spool.close(clean=False)
+        raise
+    spool.close(clean=True)
+
+
+def _send(
+    ctx: Context,
+    stop: threading.Event,
+    campaigns: GlobalTable[Campaign],
+    suppressions: GlobalTable[bool],
+    spool: Spool,
+) -> None:
     owner: Owner
     processor: FencedProcessor
 
@@ -61,9 +83,10 @@ def _serve(
         ),
         post=lambda message: owner.post(message),  # noqa: PLW0108 - there is no owner yet
         alive=lambda: processor.last_commit_age() < processor.session_timeout,
+        spool=spool,
     )
     names = Topics(ctx.topic(topics.CHUNKS), ctx.topic(topics.GATE_INPUTS), ctx.topic(topics.MAIL_EVENTS))
-    owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda: processor.wake())  # noqa: PLW0108 - nor this
+    owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda: processor.wake(), spool=spool.name)  # noqa: PLW0108 - nor this
     processor = FencedProcessor(
         ctx.kafka,
         owner,

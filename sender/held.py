@@ -10,7 +10,9 @@ import orjson
 
 from schemas.chunk import BatchControl, Chunk
 from schemas.journal import WINDOW
+from sender.journal.recovery import settled_by
 from sender.journal.report import Stopped
+from sender.journal.spool_lines import Fate
 from sender.journal.values import BatchJournal, Ended
 from sender.message.envelope import MessageName, message_id
 from sender.traffic import BatchKey, prefetch_limit
@@ -50,13 +52,14 @@ def decode(value: bytes | None) -> Chunk | BatchControl:
     return BatchControl.model_validate_json(value or b"")
 
 
-def left_behind(chunk: Chunk, index: int, email: str, now: datetime) -> Ended:
-    """An index whose owner died: nobody knows whether the provider took the message."""
+def left_behind(chunk: Chunk, index: int, email: str, now: datetime, fate: Fate | None = None) -> Ended:
+    """An index whose owner died. Without a `fate` nobody knows whether the provider took the message."""
     name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
-    return Ended(
+    unknown = Ended(
         index, "in_doubt", now, email=email, message_id=message_id(name, chunk.sending_domain), reason="unknown",
         text="the process that was to send it ended before it recorded an outcome", recovered=True,
     )  # fmt: skip
+    return unknown if fate is None else settled_by(unknown, fate)
 
 
 def grouped(state: Mapping[bytes, bytes]) -> list[tuple[BatchKey, bytes | None, list[bytes]]]:

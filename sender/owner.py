@@ -70,16 +70,17 @@ class Owner:
 
     def __init__(
         self, runs: Runs, clock: Clock, topics: Topics, *, tags: Callable[[str], Mapping[str, str]],
-        wake: Callable[[], None] = lambda: None, real: Callable[[], float] = monotonic,
+        wake: Callable[[], None] = lambda: None, real: Callable[[], float] = monotonic, spool: str | None = None,
     ) -> None:  # fmt: skip
         """`tags` gives a campaign's tags (none when it is not known); `wake` lets `step` be called soon;
-        `real` is a clock in seconds that only goes forward."""
+        `real` is a clock in seconds that only goes forward; `spool` is where runs record what they put on a wire."""
         self._runs = runs
         self._clock = clock
         self._topics = topics
         self._tags = tags
         self._wake = wake
         self._real = real
+        self._spool = spool
         self._inbox: deque[Message] = deque()
         self._batches: dict[BatchKey, Held] = {}
         self._active: dict[BatchKey, Held] = {}
@@ -205,6 +206,7 @@ class Owner:
             self._take_want(held, message, turn)
         elif isinstance(message, Came):
             self._take_outcomes(held, message.outcomes, turn)
+            self._settle(message.run, message.outcomes, turn)
             if message.throttled:
                 held.journal = core.throttled(held.journal, message.throttled)
         else:
@@ -216,12 +218,16 @@ class Owner:
         turn.after.append(lambda: self._runs.grant(want.run, grant))
 
     def _begin(self, held: Held, n: int, turn: _Turn) -> Grant:
-        held.journal, indices = core.begin(held.journal, n, turn.now)
+        held.journal, indices = core.begin(held.journal, n, turn.now, self._spool)
         return Grant(indices, last=not core.may_begin(held.journal, turn.now))
 
     def _take_outcomes(self, held: Held, outcomes: Sequence[Ended], turn: _Turn) -> None:
         held.journal, facts = core.ended(held.journal, outcomes)
         self._tell(held, facts, turn)
+
+    def _settle(self, run: int, outcomes: Sequence[Ended], turn: _Turn) -> None:
+        if outcomes:
+            turn.after.append(lambda: self._runs.settled(run, [o.index for o in outcomes]))
 
     def _take_drained(self, held: Held, message: Drained, turn: _Turn) -> None:
         held.run = None
@@ -237,7 +243,7 @@ class Owner:
             return
         held.looking = None
         if held.run is None and (left := core.interrupted(held.journal)):
-            outcomes = [left_behind(chunk, i, known.emails.get(i, ""), turn.now) for i in left]
+            outcomes = [left_behind(chunk, i, known.emails.get(i, ""), turn.now, known.fates.get(i)) for i in left]
             self._take_outcomes(held, outcomes, turn)
         else:
             held.journal, facts = core.resolve(held.journal, known.emails, turn.now)
@@ -278,7 +284,7 @@ class Owner:
         if chunk is None or held.looking is not None:
             return
         if left := core.interrupted(journal):
-            self._look_up(held, chunk, left, turn)
+            self._look_up(held, chunk, left, turn, core.spools_of(journal, left))
         elif held.ending is not None:
             self._finish(held, *held.ending, turn)
         elif journal.control.action is not None:
@@ -295,9 +301,11 @@ class Owner:
         turn.touched[held.key] = held
         turn.after.append(lambda: self._runs.start(run, chunk, grant))
 
-    def _look_up(self, held: Held, chunk: Chunk, indices: Sequence[int], turn: _Turn) -> None:
+    def _look_up(
+        self, held: Held, chunk: Chunk, indices: Sequence[int], turn: _Turn, spools: Mapping[int, str] | None = None
+    ) -> None:
         look = held.looking = next(self._ids)
-        turn.after.append(lambda: self._runs.look_up(look, chunk, indices))
+        turn.after.append(lambda: self._runs.look_up(look, chunk, indices, spools or {}))
 
     def _finish(self, held: Held, stopped: Stopped, detail: str | None, turn: _Turn) -> None:
         held.ending = None

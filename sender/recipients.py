@@ -90,11 +90,21 @@ class Recipients:
 
     async def row(self, chunk: Chunk, index: int) -> dict[str, Any]:
         """The variables of one recipient. Raises RecipientsError."""
-        pointer = _pointer_of(chunk, index)
+        return (await self._part(chunk, _pointer_of(chunk, index))).row(index)
+
+    async def parts(self, chunk: Chunk) -> list[Part]:
+        """The parts that hold what a permit allows, in the order of its ranges. Raises RecipientsError."""
+        pointers: dict[int, Pointer] = {}
+        for index, end in chunk.ranges:
+            while index < end:
+                pointer = _pointer_of(chunk, index)
+                pointers[pointer.start] = pointer
+                index = pointer.start + pointer.count  # noqa: PLW2901 - on to the next part
+        return [await self._part(chunk, pointer) for pointer in pointers.values()]
+
+    async def _part(self, chunk: Chunk, pointer: Pointer) -> Part:
         part = self._parts.get((pointer.partition, pointer.offset))
-        if part is None:
-            part = await self._fetched(chunk, pointer)
-        return part.row(index)
+        return part if part is not None else await self._fetched(chunk, pointer)
 
     async def _fetched(self, chunk: Chunk, pointer: Pointer) -> Part:
         """However many ask for a part at once, it is fetched once."""

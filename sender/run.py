@@ -11,22 +11,22 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, Protocol
 
 from schemas.chunk import Chunk
 from sender.journal.report import Stopped
+from sender.journal.spool import Slip, Spool
 from sender.journal.values import Ended, EndKind
-from sender.message.envelope import Envelope
-from sender.recipients import RecipientsError
-from sender.relays import Connection, RelayDown
+from sender.recipients import Part, RecipientsError
+from sender.relays import RelayDown
 from sender.smtp.outcomes import Outcome, retry_delays
 from sender.smtp.pace import Pace
-from sender.smtp.pool import ConnectionPool
+from sender.smtp.pool import ConnectionPool, S
 from sender.traffic import BatchKey, Came, Drained, Grant, Message, Want, prefetch_limit
-from sender.worker import Compiled, Worker
+from sender.worker import Compiled
 from streams.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ RETIRED = 5.0
 """Seconds after which a connection that the relay refused is tried again while others work."""
 SLOWER = (0.25, 0.5, 1.0, 2.0)
 """Seconds for which nothing is begun after a reply that asks for less speed; longer when nothing is taken between."""
+SAY = 0.005
+"""Seconds for which outcomes are gathered before the owner is told."""
 STALE = 0.1
 """Seconds between two looks whether this process is still the owner."""
 
@@ -54,6 +56,19 @@ class Surroundings:
     """Raises CannotSend."""
     row: Callable[[Chunk, int], Awaitable[Mapping[str, Any]]]
     """Raises RecipientsError."""
+    parts: Callable[[Chunk], Awaitable[Sequence[Part]]]
+    """Raises RecipientsError."""
+    spool: Spool | None = None
+    """Where it is written what goes on a wire, before it does."""
+
+
+class Addressed(Protocol):
+    """A message, as far as what became of it goes."""
+
+    @property
+    def rcpt_to(self) -> str: ...
+    @property
+    def message_id(self) -> str: ...
 
 
 class CannotSend(Exception):
@@ -69,12 +84,12 @@ class _Try:
 
 
 @dataclass(eq=False)
-class Run:
+class Run(Generic[S]):
     """`go` runs it to its end. The other methods may be called while it does, in the same event loop."""
 
     id: int
     chunk: Chunk
-    pool: ConnectionPool
+    pool: ConnectionPool[S]
     around: Surroundings
     first: Grant
     """What is intended from the start."""
@@ -85,6 +100,9 @@ class Run:
     _retries: list[tuple[float, int]] = field(default_factory=list)
     _tries: dict[int, _Try] = field(default_factory=dict)
     _waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    _came: list[Ended] = field(default_factory=list)
+    _throttles: int = 0
+    _saying: asyncio.TimerHandle | None = None
     _busy: int = 0
     _connected: int = 0
     _connecting: int = 0
@@ -102,6 +120,9 @@ class Run:
         self._target = min(self.chunk.connections, self._limit)
         self._pace = Pace.begin(self.chunk.rate, monotonic())
         self._delays = retry_delays(self.chunk.max_retries)
+        self.slip: Slip | None = None
+        if self.around.spool is not None:
+            self.slip = self.around.spool.permit(*self.batch, self.chunk.round, self.chunk.permit_id)
 
     # --- what the owner says
 
@@ -138,7 +159,7 @@ class Run:
         expiry = asyncio.get_running_loop().call_later(self._seconds_left(), self.stop, "expired")
         try:
             await self._work_all(await self.around.compiled(self.chunk))
-        except CannotSend as e:
+        except (CannotSend, RecipientsError) as e:
             self.stop("error", str(e))
         except Exception as e:
             log.exception("permit %s", self.chunk.permit_id)
@@ -148,6 +169,7 @@ class Run:
         while self._asked and not self.halted:
             await self._changed(1.0)
         self._give_back()
+        self._say()
 
     def drained(self) -> Drained:
         """What ends it, to be posted when its connections are given up."""
@@ -155,44 +177,21 @@ class Run:
 
     async def _work_all(self, compiled: Compiled) -> None:
         n = min(self.chunk.connections, self.chunk.permitted())
+        await self._prepare(compiled)
         workers = [asyncio.create_task(self._work(compiled)) for _ in range(n)]
         try:
             await asyncio.gather(*workers)
         finally:
             for worker in workers:
                 worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _prepare(self, compiled: Compiled) -> None:
+        """What is needed before the first message."""
 
     async def _work(self, compiled: Compiled) -> None:
         """One connection's worth of work."""
-        worker = Worker(self, compiled)
-        try:
-            while (index := await self._next()) is not None:
-                self._busy += 1
-                try:
-                    await self._send(worker, index)
-                finally:
-                    self._busy -= 1
-                    self._notify()
-        finally:
-            await worker.leave()
-
-    async def _send(self, worker: Worker, index: int) -> None:
-        try:
-            await worker.send(index)
-        except RelayDown as down:
-            self._queue.appendleft(index)
-            await worker.leave()
-            await self._retire(down)
-        except RecipientsError as e:
-            self._queue.appendleft(index)
-            self.stop("error", str(e))
-        except Exception as e:
-            log.exception("permit %s, index %d", self.chunk.permit_id, index)
-            if worker.wrote:
-                self.end(Ended(index, "in_doubt", self.around.clock.now(), text=repr(e), reason="unknown"))
-            else:
-                self._queue.appendleft(index)
-            self.stop("error", f"{type(e).__name__}: {e}")
+        raise NotImplementedError
 
     async def _next(self) -> int | None:
         """The next index to send; None when the run is over."""
@@ -220,23 +219,20 @@ class Run:
     async def _retire(self, down: RelayDown) -> None:
         """A connection was refused. While others work it waits; otherwise the relay is down."""
         if down.throttled:
-            self.around.post(Came(self.batch, self.id, (), 1))
+            self._throttled(1)
         if not self._others:
             self.stop("relay_down", str(down))
             return
-        self._busy -= 1
-        self._notify()
         again = monotonic() + RETIRED
         while self._others and not (self.halted or self.stopping) and (left := again - monotonic()) > 0:
             await self._changed(left)
-        self._busy += 1
 
     @property
     def _others(self) -> int:
         """Connections that work, or may: they are just being opened."""
         return self._connected + self._connecting
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> S:
         """A connection of those permitted. Raises RelayDown."""
         self._connecting += 1
         try:
@@ -246,7 +242,7 @@ class Run:
         self._connected += 1
         return connection
 
-    async def disconnect(self, connection: Connection) -> None:
+    async def disconnect(self, connection: S) -> None:
         """Give a connection up."""
         self._connected -= 1
         self._notify()
@@ -280,10 +276,29 @@ class Run:
 
     def end(self, outcome: Ended, throttled: int = 0) -> None:
         """Say what became of an index."""
-        if not self.halted:
-            self.around.post(Came(self.batch, self.id, (outcome,), throttled))
+        self._came.append(outcome)
+        self._throttled(throttled)
 
-    def settle(self, index: int, envelope: Envelope, outcome: Outcome) -> None:
+    def _throttled(self, replies: int) -> None:
+        self._throttles += replies
+        if self._saying is None:
+            self._saying = asyncio.get_running_loop().call_later(SAY, self._say)
+
+    def _say(self) -> None:
+        """What has gathered, in one piece."""
+        if self._saying is not None:
+            self._saying.cancel()
+            self._saying = None
+        came, self._came, throttles, self._throttles = self._came, [], self._throttles, 0
+        if (came or throttles) and not self.halted:
+            self.around.post(Came(self.batch, self.id, came, throttles))
+
+    def tries(self, index: int) -> int:
+        """How often it was put on a wire, those times not counted that were nobody's fault."""
+        state = self._tries.get(index)
+        return state.tries if state else 0
+
+    def settle(self, index: int, envelope: Addressed, outcome: Outcome) -> None:
         """What a server's answer means for the recipient: an end, or another try later."""
         state = self._tries.setdefault(index, _Try())
         if outcome.kind == "lost_before" and state.lost < CLEAN_RETRIES:
@@ -301,7 +316,7 @@ class Run:
         if outcome.kind in {"transient", "throttled", "lost_before"} and state.tries <= len(self._delays):
             heapq.heappush(self._retries, (monotonic() + self._delays[state.tries - 1], index))
             if throttled:
-                self.around.post(Came(self.batch, self.id, (), throttled))
+                self._throttled(throttled)
             return
         self._tries.pop(index, None)
         self.end(self._ended(index, envelope, outcome, state.tries), throttled)
@@ -313,7 +328,7 @@ class Run:
             self._slow_until = now + SLOWER[min(self._slowed, len(SLOWER) - 1)]
             self._slowed += 1
 
-    def _ended(self, index: int, envelope: Envelope, outcome: Outcome, tries: int) -> Ended:
+    def _ended(self, index: int, envelope: Addressed, outcome: Outcome, tries: int) -> Ended:
         kinds: dict[str, EndKind] = {"accepted": "accepted", "lost_after": "in_doubt"}
         return Ended(
             index,

@@ -18,10 +18,16 @@ import uvloop
 from schemas.campaign import Campaign
 from schemas.chunk import Chunk
 from sender.journal.report import Stopped
+from sender.journal.spool import Slip, Spool
+from sender.journal.spool_dead import Evidence, boot_id, read_dead
+from sender.line import LineRelay
+from sender.piped import PipedRun
 from sender.recipients import Recipients, RecipientsError
 from sender.relays import Connection, Relay, RelayDown, make_relay
 from sender.run import CannotSend, Run, Surroundings
+from sender.single import SingleRun
 from sender.smtp.pool import ConnectionPool
+from sender.smtp.relay import SmtpRelay
 from sender.traffic import Grant, Known, Message
 from sender.worker import Compiled
 from streams.clients import Kafka
@@ -33,6 +39,7 @@ log = logging.getLogger(__name__)
 CAMPAIGN_SECONDS = 10.0
 """How long a permit may be ahead of its campaign, which comes by another topic."""
 COMPILED_KEPT = 64
+DEAD_KEPT = 4
 SWEEP = 10.0
 
 
@@ -51,6 +58,7 @@ class Sending:
         compile_campaign: Callable[[Campaign], Compiled],
         post: Callable[[Message], None],
         alive: Callable[[], bool],
+        spool: Spool | None = None,
     ) -> None:
         """`post` and `alive` are called in the event loop's thread and must not block."""
         self._settings = relays
@@ -58,10 +66,16 @@ class Sending:
         self._compile = compile_campaign
         self._post = post
         self._recipients = Recipients(kafka, recipients_topic)
-        self._around = Surroundings(post, clock, alive, suppressed, self._compiled, self._recipients.row)
-        self._pools: dict[str, ConnectionPool] = {}
+        self._spool = spool
+        self._around = Surroundings(
+            post, clock, alive, suppressed, self._compiled, self._recipients.row, self._recipients.parts, spool
+        )
+        self._pools: dict[str, ConnectionPool[Any]] = {}
+        self._piped: set[str] = set()
+        self._slips: dict[int, Slip] = {}
+        self._dead: OrderedDict[str, Evidence] = OrderedDict()
         self._permitted: dict[str, int] = {}
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, Run[Any]] = {}
         self._halted: set[int] = set()
         self._messages: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,8 +119,14 @@ class Sending:
             found.halt()  # at once: the loop may be about to write
         self._loop.call_soon_threadsafe(self._with, run, Run.wake)
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int]) -> None:
-        self._loop.call_soon_threadsafe(self._spawn, self._look_up(look, chunk, indices))
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:
+        self._loop.call_soon_threadsafe(self._spawn, self._look_up(look, chunk, indices, spools))
+
+    def settled(self, run: int, indices: Sequence[int]) -> None:
+        slip = self._slips.get(run)
+        if slip is not None and self._spool is not None:
+            self._spool.settled(slip, indices)
+            self._forget_slip(run)
 
     # --- in the event loop
 
@@ -130,17 +150,20 @@ class Sending:
         if not task.cancelled() and (failure := task.exception()) is not None:
             log.error("sending failed", exc_info=failure)
 
-    def _with(self, run: int, do: Callable[[Run], None]) -> None:
+    def _with(self, run: int, do: Callable[[Run[Any]], None]) -> None:
         found = self._runs.get(run)
         if found is not None:
             do(found)
 
     def _start(self, id_: int, chunk: Chunk, grant: Grant) -> None:
         pool = self._pool(chunk.relay)
-        run = self._runs[id_] = Run(id_, chunk, pool, self._around, grant, halted=id_ in self._halted)
+        kind = PipedRun if chunk.relay in self._piped else SingleRun
+        run = self._runs[id_] = kind(id_, chunk, pool, self._around, grant, halted=id_ in self._halted)
+        if run.slip is not None:
+            self._slips[id_] = run.slip
         self._spawn(self._run(run))
 
-    async def _run(self, run: Run) -> None:
+    async def _run(self, run: Run[Any]) -> None:
         """Its connections count from before it begins until they are closed; only then is it over."""
         relay, connections = run.chunk.relay, run.chunk.connections
         await self._permit(relay, connections)
@@ -150,17 +173,28 @@ class Sending:
             await self._permit(relay, -connections)
             del self._runs[run.id]
             self._halted.discard(run.id)
+            self._forget_slip(run.id)
             if not run.halted:
                 self._post(run.drained())
+
+    def _forget_slip(self, run: int) -> None:
+        """When nothing on it waits for a commit any more."""
+        slip = self._slips.get(run)
+        if slip is not None and run not in self._runs and not slip.last:
+            self._slips.pop(run, None)
 
     async def _permit(self, relay: str, change: int) -> None:
         self._permitted[relay] = self._permitted.get(relay, 0) + change
         await self._pools[relay].resize(self._permitted[relay])
 
-    def _pool(self, relay: str) -> ConnectionPool:
-        if relay not in self._pools:
-            self._pools[relay] = ConnectionPool(self._relay(relay), 0)
-        return self._pools[relay]
+    def _pool(self, name: str) -> ConnectionPool[Any]:
+        if name not in self._pools:
+            relay: Relay | LineRelay = self._relay(name)
+            if isinstance(relay, SmtpRelay):
+                self._piped.add(name)
+                relay = LineRelay(relay, self._spool, self._around.clock)
+            self._pools[name] = ConnectionPool(relay, 0)
+        return self._pools[name]
 
     def _relay(self, name: str) -> Relay:
         if name not in self._settings:
@@ -197,7 +231,7 @@ class Sending:
             )
         return campaign
 
-    async def _look_up(self, look: int, chunk: Chunk, indices: Sequence[int]) -> None:
+    async def _look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:
         emails = {}
         for index in indices:
             try:
@@ -206,7 +240,26 @@ class Sending:
                 log.warning("an address for an event is missing: %s", e)
                 emails.update(dict.fromkeys(set(indices) - emails.keys(), ""))
                 break
-        self._post(Known((chunk.campaign_id, chunk.batch_number), look, emails))
+        fates = {}
+        for index, spool in spools.items():
+            evidence = await self._evidence(spool)
+            if evidence is not None:
+                fates[index] = evidence.of(chunk.campaign_id, chunk.batch_number, index, chunk.round)
+        self._post(Known((chunk.campaign_id, chunk.batch_number), look, emails, fates))
+
+    async def _evidence(self, name: str) -> Evidence | None:
+        """What a spool proves; None: nothing, or not yet."""
+        found = self._dead.get(name)
+        if found is None and self._spool is not None:
+            try:
+                found = await self._loop.run_in_executor(None, read_dead, self._spool.directory, name, boot_id())
+            except OSError as e:
+                log.warning("spool %s cannot be read: %s", name, e)
+            if found is not None:
+                self._dead[name] = found
+                while len(self._dead) > DEAD_KEPT:
+                    self._dead.popitem(last=False)
+        return found
 
     async def _sweep(self) -> None:
         while True:

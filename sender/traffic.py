@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.chunk import Chunk
 from schemas.journal import WINDOW
 from sender.journal.report import Stopped
+from sender.journal.spool_lines import Fate
 from sender.journal.values import Ended
 
 BatchKey = tuple[str, int]
 """(campaign id, batch number)."""
 
 
+PREFETCH = 4 * WINDOW
+"""Indices that may wait intended for each connection: what a quick one sends in the time of two commits."""
+
+
 def prefetch_limit(connections: int, rate: float | None) -> int:
-    """How many indices may wait intended: what half a second takes, at most a window a connection."""
-    most = WINDOW * connections
+    """How many indices may wait intended: what half a second takes, at most `PREFETCH` a connection."""
+    most = PREFETCH * connections
     return most if rate is None else max(connections, min(most, math.ceil(rate / 2)))
 
 
@@ -61,11 +66,15 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The answer to `look_up`: the addresses of the indices; an empty one could not be read."""
+    """The answer to `look_up`: the addresses of the indices; an empty one could not be read.
+
+    `fates`: what spools prove of them. One that is not there may have been on a wire.
+    """
 
     batch: BatchKey
     look: int
     emails: Mapping[int, str]
+    fates: Mapping[int, Fate] = field(default_factory=dict)
 
 
 Message = Want | Came | Drained | Known
@@ -89,5 +98,8 @@ class Runs(Protocol):
     def halt(self, run: int) -> None:
         """The batch belongs to another by now: touch no wire any more. Nothing is answered."""
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int]) -> None:
-        """Say the addresses of these indices by `Known`."""
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:
+        """Say the addresses of these indices by `Known`, and what the spools prove of those that they name."""
+
+    def settled(self, run: int, indices: Sequence[int]) -> None:
+        """The outcomes of these are committed. Said before any of them is granted again."""

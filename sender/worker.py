@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sender.journal.spool import SpoolEnd
 from sender.journal.values import Ended
 from sender.message.envelope import Envelope, MessageName
 from sender.message.errors import RowError
-from sender.relays import Connection
+from sender.relays import Connection, Outcome
 
 if TYPE_CHECKING:
-    from sender.run import Run
+    from sender.single import SingleRun
 
 log = logging.getLogger(__name__)
+
+
+Filling = Callable[[Sequence[object], int, datetime], Envelope]
+"""(row, index in the batch, date) to the message. Raises one of `BAD_ROW`."""
+BAD_ROW = (RowError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError)
 
 
 class Compiled(Protocol):
@@ -24,11 +30,14 @@ class Compiled(Protocol):
     def fill(self, recipient: Mapping[str, Any], name: MessageName, date: datetime) -> Envelope:
         """The message to one recipient, dated in real time. Raises RowError."""
 
+    def bind(self, columns: Sequence[str], campaign_id: str, batch_number: int, round_: int) -> Filling:
+        """The same for many rows with these columns."""
+
 
 class Worker:
     """Sends one message after the other over a connection that it holds."""
 
-    def __init__(self, run: Run, compiled: Compiled) -> None:
+    def __init__(self, run: SingleRun, compiled: Compiled) -> None:
         self._run = run
         self._compiled = compiled
         self._connection: Connection | None = None
@@ -36,7 +45,7 @@ class Worker:
         """Whether a message is on the wire whose outcome is not known."""
 
     async def send(self, index: int) -> None:
-        """Raises RelayDown and RecipientsError; then nothing became of the index."""
+        """Raises RelayDown, RecipientsError and SpoolLost; then nothing became of the index."""
         run, self.wrote = self._run, False
         envelope = await self._envelope(index)
         if envelope is None:
@@ -48,9 +57,11 @@ class Worker:
         if not await run.may_write():
             run.give_back(index)
             return
+        self._record_begin(index)
         self.wrote = True
         outcome = await connection.send(envelope)
         self.wrote = False
+        self._record_end(index, outcome)
         run.settle(index, envelope, outcome)
         if not connection.usable:
             await self.leave()
@@ -66,11 +77,22 @@ class Worker:
         name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
         try:
             return self._compiled.fill(row, name, datetime.now(UTC))  # the Date header tells real time
-        except (RowError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError) as e:
+        except BAD_ROW as e:
             if not isinstance(e, RowError):
                 log.exception("permit %s, index %d: its message cannot be made", chunk.permit_id, index)
             run.end(Ended(index, "failed", now, 0, email, text=str(e), reason="bad_row"))
             return None
+
+    def _record_begin(self, index: int) -> None:
+        """Raises SpoolLost: then it must not be sent."""
+        spool, slip = self._run.around.spool, self._run.slip
+        if spool is not None and slip is not None:
+            spool.begin(slip, index, self._run.tries(index) + 1)
+
+    def _record_end(self, index: int, outcome: Outcome) -> None:
+        spool, slip = self._run.around.spool, self._run.slip
+        if spool is not None and slip is not None:
+            spool.end(slip, index, SpoolEnd.of(outcome, self._run.around.clock.now(), self._run.tries(index) + 1))
 
     async def _connected(self) -> Connection:
         if self._connection is not None and not self._connection.usable:

@@ -17,21 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from schemas.batch import Range
-from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
+from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.event import EventType
 from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
+from sender.journal.drafts import Count, Draft
 from sender.journal.report import Stopped, answer_older, finished, reported
 from sender.journal.values import BatchJournal, Control, Ended, Fact, Permit, Window, pieces
 
 Taken = Literal["started", "ignored", "waiting", "answered"]
 Answer = tuple[BatchJournal, Taken, ChunkResult | None]
-ERRORS_KEPT = 5
-"""How many of the last errors a report carries."""
 
 _LETTER = {"accepted": ACCEPTED, "failed": FAILED, "in_doubt": IN_DOUBT, "suppressed": SUPPRESSED}
 
@@ -61,9 +59,10 @@ def may_begin(journal: BatchJournal, now: datetime) -> bool:
     return bool(begin(journal, 1, now)[1])
 
 
-def begin(journal: BatchJournal, limit: int, now: datetime) -> tuple[BatchJournal, list[int]]:
+def begin(journal: BatchJournal, limit: int, now: datetime, spool: str | None = None) -> tuple[BatchJournal, list[int]]:
     """Make up to `limit` indices intended, the lowest first. None of them may be sent before that is committed.
 
+    `spool` is where each that goes on a wire is recorded before; None: nowhere, and there will be no evidence.
     Nothing is begun after `until`, under an order to pause or cancel, or beyond what the permit allows in
     all (messages that were sent again because they were in doubt count too).
     """
@@ -79,25 +78,36 @@ def begin(journal: BatchJournal, limit: int, now: datetime) -> tuple[BatchJourna
         window = windows.get(start) or journal.window(start, now)
         found = _open_in(window, low, high, chunk.round)[: left - len(taken)]
         if found:
-            windows[start] = _begun(window, found, chunk, now)
+            windows[start] = _begun(window, found, chunk, now, spool)
             taken += [start + i for i in found]
     return (replace(journal, windows=windows), taken) if taken else (journal, [])
 
 
 def ended(journal: BatchJournal, outcomes: Iterable[Ended]) -> tuple[BatchJournal, list[Fact]]:
     """What became of intended indices, and the events that tell it. An index that is not intended is skipped."""
-    windows, permit, chunk = dict(journal.windows), journal.permit, journal.permit.chunk
+    permit, chunk = journal.permit, journal.permit.chunk
+    if chunk is None:
+        return journal, []
     facts: list[Fact] = []
+    drafts: dict[int, Draft] = {}
+    count = Count(chunk.day_timezone)
     for outcome in outcomes:
-        start = outcome.index - outcome.index % WINDOW
-        window = windows.get(start)
-        if window is None or window.states[outcome.index - start] != INTENDED or chunk is None:
+        at = outcome.index % WINDOW
+        draft = drafts.get(outcome.index - at)
+        if draft is None:
+            window = journal.windows.get(outcome.index - at)
+            if window is None:
+                continue
+            draft = drafts[window.start] = Draft(window)
+        if draft.states[at] != INTENDED:
             continue
-        attempt = window.attempts[outcome.index - start] + outcome.tries - 1
-        facts += _facts(outcome, permit.round, attempt)
-        permit = _counted(permit, outcome, attempt, window.at, chunk)
-        windows[start] = _after(window, outcome, attempt, chunk)
-    return replace(journal, windows=windows, permit=permit), facts
+        attempt = draft.attempts[at] + outcome.tries - 1
+        if outcome.kind != "not_begun":
+            facts.append(Fact(outcome.kind, outcome, permit.round, attempt))
+        count.add(outcome, attempt, draft.window.at)
+        _after(draft, at, outcome, attempt, chunk)
+    windows = {**journal.windows, **{start: draft.frozen() for start, draft in drafts.items()}}
+    return replace(journal, windows=windows, permit=count.on(permit)), facts
 
 
 def throttled(journal: BatchJournal, replies: int) -> BatchJournal:
@@ -111,6 +121,12 @@ def interrupted(journal: BatchJournal) -> list[int]:
         w.start + i for w in journal.windows.values() if INTENDED in w.states
         for i, letter in enumerate(w.states) if letter == INTENDED
     ]  # fmt: skip
+
+
+def spools_of(journal: BatchJournal, indices: Iterable[int]) -> dict[int, str]:
+    """By index: the spool that may tell what became of it, where there is one."""
+    found = ((i, journal.windows[i - i % WINDOW].spool) for i in indices)
+    return {i: spool for i, spool in found if spool is not None}
 
 
 def intended(journal: BatchJournal) -> int:
@@ -259,21 +275,23 @@ def _open_in(window: Window, low: int, high: int, round_: int) -> list[int]:
     return [i for i in range(low, high) if window.states[i] == OPEN and window.rounds[i] < round_]
 
 
-def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime) -> Window:
-    states, rounds, attempts = list(window.states), list(window.rounds), list(window.attempts)
+def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime, spool: str | None) -> Window:
+    draft = Draft(window)
     for i in found:
-        states[i] = INTENDED
-        rounds[i] = chunk.round
-        attempts[i] += 1
-    return Window(window.start, "".join(states), tuple(rounds), tuple(attempts), chunk.permit_id, now)
+        draft.states[i] = INTENDED
+        draft.rounds[i] = chunk.round
+        draft.attempts[i] += 1
+    return replace(draft.frozen(), permit_id=chunk.permit_id, at=now, spool=spool)
 
 
-def _after(window: Window, outcome: Ended, attempt: int, chunk: Chunk) -> Window:
-    at = outcome.index - window.start
+def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) -> None:
     again = outcome.kind == "in_doubt" and chunk.in_doubt == "resend" and attempt <= chunk.max_retries
     if outcome.kind == "not_begun" or again:
-        return _with_state(window, at, OPEN, chunk.round - 1, attempt)
-    return _with_state(window, at, _LETTER[outcome.kind], window.rounds[at], attempt)
+        draft.states[at] = OPEN
+        draft.rounds[at] = chunk.round - 1
+    else:
+        draft.states[at] = _LETTER[outcome.kind]
+    draft.attempts[at] = attempt
 
 
 def _with_state(window: Window, at: int, letter: str, round_: int, attempts: int) -> Window:
@@ -283,24 +301,3 @@ def _with_state(window: Window, at: int, letter: str, round_: int, attempts: int
         rounds=(*window.rounds[:at], round_, *window.rounds[at + 1 :]),
         attempts=(*window.attempts[:at], attempts, *window.attempts[at + 1 :]),
     )
-
-
-def _facts(outcome: Ended, round_: int, attempt: int) -> list[Fact]:
-    if outcome.kind == "not_begun":
-        return []
-    return [Fact(outcome.kind, outcome, round_, attempt)]
-
-
-def _counted(permit: Permit, outcome: Ended, attempt: int, begun_at: datetime, chunk: Chunk) -> Permit:
-    if outcome.kind == "failed":
-        error = SendError(email=outcome.email, error=outcome.text, attempts=attempt, at=outcome.at)
-        permit = replace(permit, errors=(*permit.errors, error)[-ERRORS_KEPT:])
-    if outcome.kind in {"not_begun", "suppressed"} or not outcome.tries:
-        return permit
-    day = local_day(begun_at if outcome.recovered else outcome.at, chunk.day_timezone)
-    return replace(permit, begun=permit.begun + 1, sent_on={**permit.sent_on, day: permit.sent_on.get(day, 0) + 1})
-
-
-def local_day(instant: datetime, timezone: str) -> date:
-    """The day of `instant` where the domain's day begins at midnight."""
-    return instant.astimezone(ZoneInfo(timezone)).date()

@@ -82,7 +82,7 @@ def _window_row(journal: BatchJournal, w: Window) -> Row:
         "attempts": w.attempts,
         "permit_id": w.permit_id,
         "content_hash": journal.content_hash,
-        "spool": None,
+        "spool": w.spool,
         "at": rfc3339(w.at),
     }
     return window_key(journal.campaign_id, journal.batch_number, w.start), orjson.dumps(value)
@@ -121,7 +121,7 @@ def _without_windows(journal: BatchJournal) -> BatchJournal:
 
 
 def _window(e: JournalEntry) -> Window:
-    return Window(e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at)
+    return Window(e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool)
 
 
 def _spans(journal: BatchJournal) -> Iterator[Span]:

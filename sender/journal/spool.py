@@ -71,6 +71,7 @@ class Spool:
         """Use `create`."""
         self.name = name
         """What an intention records: which spool, in which boot."""
+        self.directory = directory
         self._base = directory / name.partition("@")[0]
         self._lock_fd = lock
         self._roll_bytes = self._roll_at = roll_bytes

@@ -29,6 +29,8 @@ class Window:
     attempts: tuple[int, ...]
     permit_id: str
     at: datetime
+    spool: str | None = None
+    """Where the process that began them records what it puts on a wire."""
 
 
 @dataclass(frozen=True, slots=True)

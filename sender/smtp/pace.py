@@ -36,6 +36,10 @@ class Pace:
         due = max(self.last + 1 / self.rate, now - SLACK)
         return replace(self, last=due), max(0.0, due - now)
 
+    def due(self, now: float) -> float:
+        """When the next token may be had; not later than `now`: at once."""
+        return now if self.rate is None else max(self.last + 1 / self.rate, now - SLACK)
+
     def at_rate(self, rate: float | None, now: float) -> Pace:
         """The same bucket at another rate: what is due stays due."""
         return replace(self, rate=rate, last=max(self.last, now) if self.rate is None else self.last)

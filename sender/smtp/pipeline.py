@@ -133,6 +133,11 @@ class MessagePipe(asyncio.Protocol):
     def gone(self) -> bool:
         return self._gone
 
+    @property
+    def usable(self) -> bool:
+        """Whether it takes messages, or would."""
+        return not (self._gone or self._stopping or self._quitting or self._transport is None)
+
     def kick(self) -> None:
         """There are messages again. Harmless at any time."""
         if not (self._gone or self._busy or self._transport is None):

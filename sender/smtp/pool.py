@@ -11,21 +11,42 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Generic, Protocol, TypeVar
 
-from sender.relays import Connection, Relay
+
+class Session(Protocol):
+    """What a pool keeps."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be used again."""
+
+    async def close(self) -> None:
+        """Never raises; may be called again."""
 
 
-class ConnectionPool:
+S = TypeVar("S", bound=Session)
+S_co = TypeVar("S_co", bound=Session, covariant=True)
+
+
+class Opener(Protocol[S_co]):
+    """What opens sessions."""
+
+    async def open(self) -> S_co:
+        """A new session. Raises `RelayDown`."""
+
+
+class ConnectionPool(Generic[S]):
     """At most `size` sessions. For one event loop."""
 
     def __init__(
-        self, relay: Relay, size: int, *, idle_seconds: float = 30.0, clock: Callable[[], float] = monotonic
+        self, relay: Opener[S], size: int, *, idle_seconds: float = 30.0, clock: Callable[[], float] = monotonic
     ) -> None:
         self._relay = relay
         self._size = size
         self._idle_seconds = idle_seconds
         self._clock = clock
-        self._idle: list[tuple[Connection, float]] = []
+        self._idle: list[tuple[S, float]] = []
         """With the time of its last use, the newest last."""
         self._busy = 0
         self._closing = 0
@@ -37,7 +58,7 @@ class ConnectionPool:
         return self._busy + len(self._idle) + self._closing
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncIterator[S]:
         """A session for one or more messages; waits until one may be had. Raises `RelayDown`."""
         connection = await self.acquire()
         try:
@@ -45,7 +66,7 @@ class ConnectionPool:
         finally:
             await self.release(connection)
 
-    async def acquire(self) -> Connection:
+    async def acquire(self) -> S:
         """A good session, used before or new. The caller gives it back by `release`. Raises `RelayDown`."""
         while not self._may_take():
             changed = asyncio.get_running_loop().create_future()
@@ -66,7 +87,7 @@ class ConnectionPool:
     def _may_take(self) -> bool:
         return self._busy < self._size and (bool(self._idle) or self.open_connections < self._size)
 
-    async def release(self, connection: Connection) -> None:
+    async def release(self, connection: S) -> None:
         """Gives a session back; one that is used up, or surplus, is closed before its place is free."""
         if connection.usable and self.open_connections <= self._size:
             self._idle.append((connection, self._clock()))

@@ -6,7 +6,7 @@ A run of this test puts an index on a wire only when it was granted, and a grant
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -64,7 +64,10 @@ class PlayedRuns:
         if run in self.runs:
             self.runs[run].halted = True
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int]) -> None:  # noqa: ARG002 - Runs' signature
+    def settled(self, run: int, indices: Sequence[int]) -> None:
+        pass
+
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:  # noqa: ARG002 - Runs' signature
         self.said.append(Known(KEY, look, {i: f"p{i}@x.example" for i in indices}))
 
     def send(self, id_: int, n: int, kind: str) -> None:

@@ -1,0 +1,63 @@
+"""Many outcomes at once: a window that is being changed, and what a permit's counters become. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime
+
+from schemas.calendar import local_day, next_midnight
+from schemas.chunk import SendError
+from sender.journal.values import Ended, Permit, Window
+
+ERRORS_KEPT = 5
+"""How many of the last errors a report carries."""
+
+
+class Draft:
+    """A window while several of its indices change."""
+
+    __slots__ = ("attempts", "rounds", "states", "window")
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.states = list(window.states)
+        self.rounds = list(window.rounds)
+        self.attempts = list(window.attempts)
+
+    def frozen(self) -> Window:
+        """The window as it is now."""
+        w = self.window
+        return Window(
+            w.start, "".join(self.states), tuple(self.rounds), tuple(self.attempts), w.permit_id, w.at, w.spool
+        )
+
+
+class Count:
+    """What outcomes add to a permit: messages that were begun, by local day, and the last errors."""
+
+    def __init__(self, timezone: str) -> None:
+        self._timezone = timezone
+        self._days: dict[date, int] = {}
+        self._errors: list[SendError] = []
+        self._day: tuple[datetime, datetime, date] | None = None
+
+    def add(self, outcome: Ended, attempt: int, begun_at: datetime) -> None:
+        """One outcome; `begun_at` is when its index became intended."""
+        if outcome.kind == "failed":
+            self._errors.append(SendError(email=outcome.email, error=outcome.text, attempts=attempt, at=outcome.at))
+        if outcome.kind in {"not_begun", "suppressed"} or not outcome.tries:
+            return
+        day = self._day_of(begun_at if outcome.recovered else outcome.at)
+        self._days[day] = self._days.get(day, 0) + 1
+
+    def on(self, permit: Permit) -> Permit:
+        """The permit with all of it."""
+        sent_on = {**permit.sent_on, **{day: permit.sent_on.get(day, 0) + n for day, n in self._days.items()}}
+        errors = (*permit.errors, *self._errors)[-ERRORS_KEPT:]
+        return replace(permit, begun=permit.begun + sum(self._days.values()), sent_on=sent_on, errors=errors)
+
+    def _day_of(self, instant: datetime) -> date:
+        """The local day; the one that was looked up last is remembered."""
+        if self._day is None or not self._day[0] <= instant < self._day[1]:
+            self._day = (instant, next_midnight(self._timezone, instant), local_day(self._timezone, instant))
+        return self._day[2]
