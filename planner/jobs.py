@@ -54,6 +54,11 @@ class _Job:
     result: PlannerInput | Exception | None = None
     reported_at: float | None = None
 
+    def serves(self, row: CampaignRow) -> bool:
+        """Whether it is what the row needs next."""
+        same = row.origin == self.row.origin and (row.campaign is None) == (self.row.campaign is None)
+        return same and row.state == "planning"
+
 
 @dataclass(slots=True)
 class _Open:
@@ -114,7 +119,7 @@ class Jobs:
     def changed(self, campaign_id: str, partition: int, row: CampaignRow) -> None:
         """A row of ours is as follows now."""
         job = self._jobs.get(campaign_id)
-        if job is not None and (row.state != "planning" or row.origin != job.row.origin or job.reported_at is not None):
+        if job is not None and not job.serves(row):
             job.cancel.set()
             del self._jobs[campaign_id]
         if not row.open:
@@ -146,7 +151,7 @@ class Jobs:
         self._let_go(self._owned)
         for name, value in rows.items():
             partition = partition_of(name, self._ctx.installation.partitions)
-            if partition in self._owned and name not in self._open:
+            if partition in self._owned:  # also those that we had: somebody else may have had them in between
                 self.changed(name, partition, CampaignRow.decode(value))
 
     def _let_go(self, keep: set[int]) -> None:
