@@ -11,7 +11,6 @@ from sender.gate.permits import chunk_of
 from sender.gate.rows import BatchRow, CampaignRow, Down, Permit, RelayRow
 from sender.gate.show import MAX_ERRORS, count_accepted, settle
 from sender.gate.states import ENDED
-from sender.gate.tables import doubtful_ranges
 
 MAX_BACKOFF = 60.0
 """Real seconds between two tries of a relay that is down."""
@@ -92,6 +91,7 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
 
 
 def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, result: ChunkResult) -> None:
+    """What was not begun waits again. Who is in doubt stays so: whether to resend is counted by the owner alone."""
     unsent = rs.common(result.unsent, permit.ranges) if result.unsent else []
     if campaign.state in ENDED:
         batch.cancelled = rs.union(batch.cancelled, unsent)
@@ -109,9 +109,6 @@ def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit
     batch.open = rs.union(batch.open, unsent) if unsent else batch.open
     if campaign.release_day == turn.tables.domain_of(campaign).day:
         campaign.release_left += rs.total(unsent)
-    plan = campaign.plan
-    if plan is not None and plan.in_doubt == "resend" and batch.round < plan.max_retries:
-        release_again(batch, doubtful_ranges(batch))  # with an end: a relay that never replies would mail for ever
 
 
 def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, unsent: rs.Ranges) -> None:
