@@ -91,10 +91,11 @@ class Recipients:
     async def row(self, chunk: Chunk, index: int) -> dict[str, Any]:
         """The variables of one recipient. Raises RecipientsError."""
         pointer = _pointer_of(chunk, index)
-        part = self._parts.get((pointer.partition, pointer.offset))
-        if part is None:
-            part = await self._fetched(chunk, pointer)
-        return part.row(index)
+        key = pointer.partition, pointer.offset
+        if key not in self._parts:
+            return (await self._fetched(chunk, pointer)).row(index)
+        self._parts.move_to_end(key)
+        return self._parts[key].row(index)
 
     async def _fetched(self, chunk: Chunk, pointer: Pointer) -> Part:
         """However many ask for a part at once, it is fetched once."""
