@@ -55,7 +55,8 @@ SOURCES = (CAMPAIGN_REQUESTS, CAMPAIGN_COMMANDS, DOMAIN_COMMANDS, PLANNER_INPUTS
 def run(ctx: Context, stop: threading.Event) -> None:
     """Plan until `stop` is set. Waits while no broker answers. Blocks.
 
-    Raises TopicsWrong when topics are missing or have other partition counts than recorded.
+    Raises TopicsWrong when topics are missing or have other partition counts than recorded, and TableLost when what
+    it follows cannot be followed any more: then the process has to start again.
     """
     if not prepare(ctx, ROLE, SOURCES, stop):
         return

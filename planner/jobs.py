@@ -28,7 +28,7 @@ from schemas.progress import CampaignProgress, Problem
 from schemas.records import DomainReputation
 from schemas.topics import CAMPAIGN_PROGRESS, DOMAIN_REPUTATION, GATE_INPUTS, PLANNER_INPUTS
 from streams.context import Context
-from streams.errors import StreamsError
+from streams.errors import StreamsError, TableLost
 from streams.faust_app import Life, Rows, partition_of
 from streams.fenced.model import Output
 from streams.table import GlobalTable
@@ -101,7 +101,11 @@ class Jobs:
         self._reputation.close()
 
     def attach(self, life: Life, rows: Rows) -> Callable[[], None]:
-        """Look after the rows of an app, from its event loop; returns what ends that."""
+        """Look after the rows of an app, from its event loop; returns what ends that.
+
+        Raises `TableLost`: then the process has to start again.
+        """
+        self._check()
         self._generation = -1
         self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
         task = asyncio.ensure_future(self._follow(life, rows))
@@ -137,10 +141,18 @@ class Jobs:
             self._woken.clear()
             try:
                 self._take_over(life, rows)
+                self._check()
                 if life.settled and self._progress.ready(0):
                     await self._look(life)
+            except TableLost as e:
+                await life.app.crash(e)  # the next app is not attached: see `attach`
+                return
             except (StreamsError, RuntimeError):
                 log.exception("looking after the campaigns failed; it goes on")
+
+    def _check(self) -> None:
+        self._progress.check()
+        self._reputation.check()
 
     def _take_over(self, life: Life, rows: Rows) -> None:
         """Open rows of partitions that have just become ours; nothing of those that have gone."""
