@@ -19,7 +19,7 @@ from gate_world import (
     settings,
 )  # fmt: skip
 
-from schemas.batch import HoldReason, PlanComplete
+from schemas.batch import HoldReason, PlanComplete, PlanFailed
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.records import ReputationChanged
 from schemas.strategy import Step, Strategy
@@ -109,6 +109,43 @@ def test_a_plan_that_contradicts_itself_fails() -> None:
     world = silent()
     world.give(*plan(gate_campaign(size=30), [25]))
     assert world.progress["c"].problems[0].problem == "the batches have 25 recipients, the plan has 30"
+
+
+def test_a_plan_that_is_given_up_leaves_one_small_row_and_what_comes_late_is_ignored() -> None:
+    world = silent()
+    campaign = gate_campaign(size=75)
+    inputs = plan(campaign, [25, 25, 25])
+    failed = PlanFailed(relay="main", campaign_id="c", content_hash="hash", problems=("the file is gone",))
+    world.give(*inputs[:2])
+    world.command("pause")
+    world.give(failed)
+    assert {key for key in world.store if key[0] in {"campaign", "batch"}} == {("campaign", "c")}
+    assert len(world.store["campaign", "c"]) < 250
+    assert {n: (b.state, b.cancelled, b.error) for (_, n), b in world.batches.items()} == {
+        1: ("cancelled", 25, "the file is gone"), 2: ("cancelled", 25, "the file is gone"),
+    }  # fmt: skip
+    assert world.core.tables.campaigns["c"].batches == {}
+    store = dict(world.store)
+    world.give(inputs[2], failed)
+    world.restart_now()
+    world.give(inputs[1])
+    assert (world.store, world.progress, world.dead) == (store, {}, [])
+    world.command("resume")
+    assert "campaign c is failed" in world.dead[0].error
+
+
+def test_a_plan_that_is_given_up_before_any_of_it_came_is_ignored_when_it_comes() -> None:
+    world = silent()
+    world.give(PlanFailed(relay="main", campaign_id="c", content_hash="hash"), *plan(gate_campaign(size=25), [25])[:1])
+    assert {key for key in world.store if key[0] in {"campaign", "batch"}} == {("campaign", "c")}
+
+
+def test_a_plan_that_is_complete_cannot_be_given_up() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=25), [25]))
+    world.give(PlanFailed(relay="main", campaign_id="c", content_hash="hash", problems=("late",)))
+    assert world.progress["c"].state == "running"
+    assert "its plan is complete" in world.dead[0].error
 
 
 def test_a_campaign_without_valid_recipients_is_completed_at_once() -> None:
