@@ -80,7 +80,7 @@ class MessagePipe(asyncio.Protocol):
         """Those whose bodies are in `_out`."""
         self._dirty = False
         self._told = False
-        self._paused = self._stopping = self._quitting = self._gone = self._busy = False
+        self._paused = self._stopping = self._quitting = self._gone = self._busy = self._again = False
         self._problem: tuple[Problem, str] | None = None
         self._proved = False
         self._failure: Exception | None = None
@@ -98,7 +98,9 @@ class MessagePipe(asyncio.Protocol):
 
     def kick(self) -> None:
         """There are messages again. Harmless at any time."""
-        if not (self._gone or self._busy or self._transport is None):
+        if self._busy:
+            self._again = True
+        elif not self._gone and self._transport is not None:
             self._advance(refill=True)
 
     def stop(self) -> None:
@@ -194,7 +196,7 @@ class MessagePipe(asyncio.Protocol):
 
     def _advance(self, *, refill: bool) -> None:
         """Whatever may be written now, in one write."""
-        self._busy = True
+        self._busy, self._again = True, False
         try:
             if self._failure is not None:
                 raise self._failure
@@ -207,6 +209,8 @@ class MessagePipe(asyncio.Protocol):
             self._busy = False
         if self._stopping and not (self._flights or self._gone or self._quitting):
             self._quit()
+        elif self._again and not self._gone:  # kicked after its feed had said that there was nothing
+            self._loop.call_at(self._loop.time(), self.kick)
 
     def _go_on(self) -> bool:
         """What the first message's last reply asks for. False: the connection is gone."""

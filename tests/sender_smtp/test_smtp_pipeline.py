@@ -353,6 +353,23 @@ def test_a_message_that_comes_later_joins_what_is_on_the_wire(mode: Mode) -> Non
     assert world.feed.kinds() == ["accepted"] * 2
 
 
+@each_mode
+def test_a_kick_from_within_a_feed_is_not_forgotten(mode: Mode) -> None:
+    world = World(mode, letters(1))
+    more = letters(2)[1:]
+
+    def flush() -> None:
+        if more and world.feed.ends:
+            world.feed.waiting.append(more.pop())
+            world.pipe.kick()
+
+    world.feed.on_flush = flush
+    world.run()
+    world.loop.advance(0)
+    world.run()
+    assert world.feed.kinds() == ["accepted"] * 2
+
+
 def test_nothing_is_taken_while_the_transport_takes_no_more() -> None:
     world = World(Mode.CHUNKING, [])
     world.pipe.pause_writing()
