@@ -56,7 +56,7 @@ def _serve(
         suppressed=lambda address: suppressions.get(address) is not None,
         compile_campaign=lambda campaign: compile_message(
             campaign,
-            unsubscribe=ctx.settings.tracker.public_url,
+            unsubscribe=None,  # a URL goes into mail once there is a tracker that answers it
             sign=signer_of(ctx.settings, campaign.sending_domain),
         ),
         post=lambda message: owner.post(message),  # noqa: PLW0108 - there is no owner yet
