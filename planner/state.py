@@ -22,6 +22,7 @@ from schemas.base import Instant, Model
 from schemas.batch import PlanComplete
 from schemas.campaign import Campaign
 from schemas.command import Origin, PlannerInput
+from schemas.domain_names import known_by
 from schemas.progress import CampaignProgress, Problem
 from schemas.request import CampaignRequest
 from schemas.strategy import Strategy, StrategySpec
@@ -141,7 +142,7 @@ def _request(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy)
                 origin=given.origin,
                 created_at=given.received_at,
                 content_hash=content,
-                domain=request.from_.email.rpartition("@")[2].lower(),
+                domain=known_by(request.from_.email.rpartition("@")[2]),
                 request=request.model_dump(mode="json", by_alias=True, exclude_unset=True),
                 waiting=known.waiting if known is not None else (),
             ),

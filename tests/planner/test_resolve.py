@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from planner.commands import domain_to_gate
 from planner.errors import ProblemsFound, SourceError
 from planner.resolve import campaign_id_of, canonical, content_hash, resolve_campaign, resolve_schedule
 from planner.strategies.resolve import resolve_strategy
 from schemas.campaign import Campaign, SourceFingerprint
-from schemas.command import Origin, PlannerInput
+from schemas.command import DomainCommand, Origin, PlannerInput
 from schemas.records import DomainReputation, Template
 from schemas.request import CampaignRequest
 from schemas.strategy import Step, StrategySpec, Thresholds
+from sender.gate.settings import gate_settings
 from streams.settings import Settings
 
 NOW = datetime(2026, 2, 2, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -32,6 +34,7 @@ SETTINGS = Settings.model_validate(
         },
     }
 )
+ORIGIN = Origin(topic="domain.commands", partition=0, offset=1)
 FINGERPRINT = SourceFingerprint(kind="inline", size=1, changed="")
 STORED = {"checked-in": Template(id="checked-in", subject="Hi {{ name }}", text="x", updated_at=NOW)}
 REQUEST: dict[str, Any] = {
@@ -85,6 +88,14 @@ def test_auto_is_batch_on_a_warm_domain_and_conservative_on_one_that_has_suffere
 
 def test_an_international_sending_domain_is_known_by_its_a_labels() -> None:
     assert campaign(**{"from": {"email": "a@BÜCHER.example"}}).sending_domain == "xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize("sender", ["a@bücher.example", "a@BÜCHER.Example", "a@xn--bcher-kva.example"])
+def test_the_gate_finds_a_campaigns_domain_however_the_settings_and_the_request_write_it(sender: str) -> None:
+    made = campaign(**{"from": {"email": sender}})
+    assert gate_settings(SETTINGS).domains[made.sending_domain].relay == "main"
+    order = DomainCommand(domain="BÜCHER.example", action="pause")
+    assert domain_to_gate(order, SETTINGS.domains, ORIGIN, NOW).domain == made.sending_domain
 
 
 def test_all_problems_are_named_at_once() -> None:

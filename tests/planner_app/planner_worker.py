@@ -23,7 +23,7 @@ def lose_tables(*_: object) -> None:
     def read(_: TopicReader, timeout: float) -> NoReturn:
         raise OSError("the test took it away")
 
-    TopicReader.read = read  # type: ignore[method-assign]
+    TopicReader.read = read  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def spiteful(value: bytes) -> int:
 
 def test_a_value_that_fails_in_any_way_costs_that_record_only(any_kafka: Kafka, topic: str) -> None:
     put(any_kafka, topic, a=1, evil="{}")
-    with GlobalTable(any_kafka, topic, spiteful, filter=lambda k, v: 1 / len(k) > 0).start() as table:
+    with GlobalTable(any_kafka, topic, spiteful, filter=lambda k, _: 1 / len(k) > 0).start() as table:
         assert table.ready()
         assert (table.items(), table.broken) == ([("a", 1)], 1)
         put(any_kafka, topic, evil=None, a=2)
