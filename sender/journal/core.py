@@ -27,7 +27,7 @@ from schemas.batch import Range
 from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
 from schemas.event import EventType
 from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
-from sender.journal.report import Stopped, answer_older, finished, reported
+from sender.journal.report import Stopped, answer_older, clipped, finished, reported
 from sender.journal.values import BatchJournal, Control, Ended, Fact, Permit, Window, pieces
 
 Taken = Literal["started", "ignored", "waiting", "answered"]
@@ -295,7 +295,7 @@ def _facts(outcome: Ended, round_: int, attempt: int) -> list[Fact]:
 
 def _counted(permit: Permit, outcome: Ended, attempt: int, begun_at: datetime, chunk: Chunk) -> Permit:
     if outcome.kind == "failed":
-        error = SendError(email=outcome.email, error=outcome.text, attempts=attempt, at=outcome.at)
+        error = SendError(email=outcome.email, error=clipped(outcome.text), attempts=attempt, at=outcome.at)
         permit = replace(permit, errors=(*permit.errors, error)[-ERRORS_KEPT:])
     if outcome.kind in {"not_begun", "suppressed"} or not outcome.tries:
         return permit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from time import process_time
 from typing import Any
 
 import pytest
@@ -647,6 +648,24 @@ def test_a_campaign_that_resends_releases_what_its_owner_gives_back_and_no_round
     world.give(result(last(world), 2, accepted=8, in_doubt=[(3, 5)]))
     progress = world.core.progress("c", world.now, world.real)
     assert (progress.state, progress.in_doubt, len(world.chunks)) == ("completed", 2, 2)
+
+
+def test_the_largest_batch_shattered_into_single_failures_stays_small_and_quick() -> None:
+    size = 10_000
+    world = silent(settings(warm=True, max_permit=size))
+    world.give(*plan(gate_campaign(size=size, strategy=batch_strategy(size, interval=0)), [size]))
+    failed, doubtful = [(i, i + 1) for i in range(0, size, 2)], [(i, i + 1) for i in range(1, size, 2)]
+    began = process_time()
+    world.give(result(last(world), failed=failed, in_doubt=doubtful, accepted=0))
+    world.command("retry")
+    world.command("resolve", resolution="accepted")
+    chunk, order = last(world), world.controls[-1]
+    assert (chunk.permitted(), chunk.round, len(order.indices)) == (5000, 1, 5000)
+    world.give(result(chunk, 2, failed=failed, in_doubt=doubtful, accepted=0, unsent=failed))
+    world.command("resolve", resolution="resend")
+    assert process_time() - began < 3  # seconds; comparing each range with each other took a minute
+    written = [*world.store.values(), chunk.encode(), last(world).encode(), order.encode()]
+    assert max(map(len, written)) < 500_000
 
 
 def test_another_strategy_re_times_what_is_not_yet_released() -> None:
