@@ -35,14 +35,14 @@ def minus(ranges: Iterable[Sequence[int]], taken: Iterable[Sequence[int]]) -> Ra
     for start, end in union(ranges):
         while at < len(gone) and gone[at][1] <= start:
             at += 1
-        here = at
+        free, here = start, at
         while here < len(gone) and gone[here][0] < end:
-            if start < gone[here][0]:
-                left.append((start, gone[here][0]))
-            start = gone[here][1]
+            if free < gone[here][0]:
+                left.append((free, gone[here][0]))
+            free = gone[here][1]
             here += 1
-        if start < end:
-            left.append((start, end))
+        if free < end:
+            left.append((free, end))
     return left
 
 

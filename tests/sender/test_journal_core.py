@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from journals import HOUR, NOON, chunk, control
 
@@ -150,7 +152,7 @@ def test_one_that_is_always_lost_stays_in_doubt_at_last() -> None:
 
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
 def test_one_that_is_always_lost_gets_so_many_copies_in_all_over_permits_and_rounds(max_retries: int) -> None:
-    policy = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": max_retries}
+    policy: dict[str, Any] = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": max_retries}
     journal, copies = started(**policy), 0
     for number in range(2, 30):
         while begun := core.begin(journal, 1, NOON)[1]:
@@ -165,7 +167,7 @@ def test_one_that_is_always_lost_gets_so_many_copies_in_all_over_permits_and_rou
 
 
 def test_who_is_resent_by_a_persons_order_gets_one_more_copy_and_no_new_budget() -> None:
-    policy = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": 0}
+    policy: dict[str, Any] = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": 0}
     journal = ends(core.begin(started(**policy), 1, NOON)[0], "in_doubt", 0)
     journal, _ = core.finish(journal, NOON, "done")
     for round_ in (1, 2):
@@ -178,7 +180,7 @@ def test_who_is_resent_by_a_persons_order_gets_one_more_copy_and_no_new_budget()
 
 
 def test_what_failed_does_not_get_a_new_budget_of_copies_with_its_new_round() -> None:
-    policy = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": 1}
+    policy: dict[str, Any] = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": 1}
     journal = ends(core.begin(started(**policy), 1, NOON)[0], "failed", 0, tries=2)
     journal, _ = core.finish(journal, NOON, "done")
     journal, _, _ = core.take_permit(journal, chunk(2, **policy, round=1), NOON)

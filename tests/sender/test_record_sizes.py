@@ -6,7 +6,7 @@ from journals import HOUR, NOON, chunk
 
 from schemas.chunk import SendError
 from sender.journal import core, rows
-from sender.journal.values import Ended
+from sender.journal.values import Ended, EndKind
 
 LARGEST = 10_000
 """Recipients of a batch at most (schemas/strategy.py)."""
@@ -19,16 +19,16 @@ def test_a_batch_of_ten_thousand_of_which_every_second_failed_fits_into_its_reco
     permit = chunk(ranges=((0, LARGEST),), size=LARGEST)
     journal, _, _ = core.take_permit(None, permit, NOON)
     journal, begun = core.begin(journal, LARGEST, NOON)
-    kinds = ("failed", "in_doubt")
-    ends = [Ended(i, kinds[i % 2], NOON, i % 7 + 1, f"p{i}@x.example", text=WORDS) for i in begun]  # type: ignore[arg-type]
+    kinds: tuple[EndKind, ...] = ("failed", "in_doubt")
+    ends = [Ended(i, kinds[i % 2], NOON, i % 7 + 1, f"p{i}@x.example", text=WORDS) for i in begun]
     journal, _ = core.ended(journal, ends)
     journal, result = core.finish(journal, NOON, "error", WORDS)
     assert (len(result.failed), len(result.in_doubt)) == (LARGEST // 2, LARGEST // 2)
     assert len(result.encode()) < BOUND
     assert max(len(value or b"") for _, value in rows.changes(None, journal, NOON)) < BOUND
     ended, _ = core.ended(core.begin(core.take_permit(None, permit, NOON)[0], LARGEST, NOON)[0], [
-        Ended(i, ("failed", "accepted")[i % 2], NOON, i % 7 + 1, f"p{i}@x.example", text=WORDS) for i in begun
-    ])  # type: ignore[misc]  # fmt: skip
+        Ended(i, ("failed" if i % 2 else "accepted"), NOON, i % 7 + 1, f"p{i}@x.example", text=WORDS) for i in begun
+    ])  # fmt: skip
     ended, _ = core.finish(ended, NOON, "done")
     assert core.is_ended(ended)
     assert max(len(value or b"") for _, value in rows.changes(None, ended, NOON)) < BOUND
