@@ -20,7 +20,7 @@ from schemas.chunk import Chunk
 from sender.journal.report import Stopped
 from sender.journal.values import Ended, EndKind
 from sender.message.envelope import Envelope
-from sender.recipients import RecipientsError
+from sender.recipients import RecipientsError, RecipientsLate
 from sender.relays import Connection, RelayDown
 from sender.smtp.outcomes import Outcome, retry_delays
 from sender.smtp.pace import Pace
@@ -58,6 +58,10 @@ class Surroundings:
 
 class CannotSend(Exception):
     """Nothing of a permit can be sent: its campaign, template or relay is not there, or not the one named."""
+
+
+class CannotYet(CannotSend):
+    """What is missing is on its way: nobody's failure, to be tried again."""
 
 
 @dataclass(slots=True)
@@ -139,7 +143,7 @@ class Run:
         try:
             await self._work_all(await self.around.compiled(self.chunk))
         except CannotSend as e:
-            self.stop("error", str(e))
+            self.stop("unready" if isinstance(e, CannotYet) else "error", str(e))
         except Exception as e:
             log.exception("permit %s", self.chunk.permit_id)
             self.stop("error", f"{type(e).__name__}: {e}")
@@ -185,7 +189,7 @@ class Run:
             await self._retire(down)
         except RecipientsError as e:
             self._queue.appendleft(index)
-            self.stop("error", str(e))
+            self.stop("unready" if isinstance(e, RecipientsLate) else "error", str(e))
         except Exception as e:
             log.exception("permit %s, index %d", self.chunk.permit_id, index)
             if worker.wrote:

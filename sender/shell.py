@@ -20,7 +20,7 @@ from schemas.chunk import Chunk
 from sender.journal.report import Stopped
 from sender.recipients import Recipients, RecipientsError
 from sender.relays import Connection, Relay, RelayDown, make_relay
-from sender.run import CannotSend, Run, Surroundings
+from sender.run import CannotSend, CannotYet, Run, Surroundings
 from sender.smtp.pool import ConnectionPool
 from sender.traffic import Grant, Known, Message
 from sender.worker import Compiled
@@ -188,7 +188,7 @@ class Sending:
         deadline = self._loop.time() + CAMPAIGN_SECONDS
         while (campaign := self._campaign(chunk.campaign_id)) is None:
             if self._loop.time() > deadline:
-                raise CannotSend(f"campaign {chunk.campaign_id} is not on the topic campaigns")
+                raise CannotYet(f"campaign {chunk.campaign_id} is not on the topic campaigns")
             await asyncio.sleep(0.05)
         if campaign.content_hash != chunk.content_hash:
             raise CannotSend(

@@ -140,6 +140,7 @@ def _wake_batch(turn: Turn, kind: str, name: str) -> None:
     turn.batches[batch.key] = batch
     if kind == "retry" and batch.retry_real is not None and batch.retry_real <= turn.real:
         batch.retry_real = None
+        campaign.resting.discard(batch.number)
         settle(turn, campaign, batch)
         turn.changed(batch)
         turn.fresh(campaign)

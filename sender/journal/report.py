@@ -11,7 +11,9 @@ from schemas.chunk import Chunk, ChunkResult
 from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, OPEN, SUPPRESSED, WINDOW
 from sender.journal.values import BatchJournal, merged
 
-Stopped = Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "shutdown"]
+Stopped = Literal[
+    "done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown",
+]  # fmt: skip
 MAX_WORDS = 1000
 """Characters of a server's words, or ours, in a report."""
 

@@ -668,6 +668,44 @@ def test_the_largest_batch_shattered_into_single_failures_stays_small_and_quick(
     assert max(map(len, written)) < 500_000
 
 
+def failing(world: World, version: int, stopped: str, words: str) -> None:
+    """The newest permit ends with nothing done."""
+    chunk = last(world)
+    more = {"begun": 0, "accepted": 0, "sent_on": {}, "unsent": chunk.ranges, "stopped": stopped, "detail": words}
+    world.give(result(chunk, version, **more))
+
+
+def test_what_goes_wrong_with_a_whole_batch_is_among_the_campaigns_last_errors_and_holds() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10, interval=0)), [10]))
+    for version in (1, 2):
+        failing(world, version, "error", "the template has no end")
+        assert (hold(world).reason, hold(world).figures["batch"]) == ("error", 1)
+        assert "the template has no end" in hold(world).detail
+        world.restart_now()
+        assert hold(world).reason == "error"
+        world.run(until=world.now + timedelta(seconds=5))
+    failing(world, 3, "error", "the template has no end")
+    found = world.core.progress("c", world.now, world.real)
+    assert (found.state, found.failed, found.holds) == ("completed", 10, ())
+    assert [(e.email, e.attempts) for e in found.last_errors] == [("", 3)]
+    assert "the template has no end" in found.last_errors[0].error
+    assert world.progress["c"].last_errors == found.last_errors
+
+
+def test_what_a_sender_does_not_have_yet_is_waited_for_and_nobody_fails_by_it() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10, interval=0)), [10]))
+    for version in range(1, 11):
+        failing(world, version, "unready", "campaign c is not on the topic campaigns")
+        assert "is not on the topic campaigns" in hold(world).detail
+        world.run(until=world.now + timedelta(seconds=10))
+    world.give(result(last(world), 11))
+    progress = world.progress["c"]
+    assert (progress.state, progress.accepted, progress.failed, progress.last_errors) == ("completed", 10, 0, ())
+    assert (world.dead, len({c.permit_id for _, c in world.chunks})) == ([], 11)
+
+
 def test_another_strategy_re_times_what_is_not_yet_released() -> None:
     world = World(settings(), speed=3600)
     world.give(*plan(gate_campaign(size=300), ramp_up_batches(300)))
