@@ -22,7 +22,7 @@ import orjson
 from planner.errors import SourceUnavailable
 from planner.job import Work, work_on
 from planner.state import CampaignRow
-from planner.writer import Cancelled, Producers
+from planner.writer import Cancelled, Producers, remove_parts
 from schemas.command import PlannerInput
 from schemas.progress import CampaignProgress, Problem
 from schemas.records import DomainReputation
@@ -53,6 +53,7 @@ class _Job:
     cancel: threading.Event = field(default_factory=threading.Event)
     result: PlannerInput | Exception | None = None
     reported_at: float | None = None
+    leftovers: list[bytes] = field(default_factory=list)
 
     def serves(self, row: CampaignRow) -> bool:
         """Whether it is what the row needs next."""
@@ -126,6 +127,8 @@ class Jobs:
         if job is not None and not job.serves(row):
             job.cancel.set()
             del self._jobs[campaign_id]
+            if row.state == "failed" and row.origin == job.row.origin and not self._admitted(campaign_id):
+                self._clear_away(campaign_id, job.leftovers)
         if not row.open:
             self._open.pop(campaign_id, None)
         elif campaign_id in self._open:
@@ -253,7 +256,7 @@ class Jobs:
 
     def _start(self, name: str, row: CampaignRow) -> None:
         job = self._jobs[name] = _Job(row)
-        work = Work(self._ctx, name, row, self.reputation, job.cancel.is_set, self._producers)
+        work = Work(self._ctx, name, row, self.reputation, job.cancel.is_set, self._producers, job.leftovers)
 
         def run() -> None:
             try:
@@ -263,6 +266,18 @@ class Jobs:
             self._wake()
 
         threading.Thread(target=run, name=f"plan {name}", daemon=True).start()
+
+    def _clear_away(self, name: str, keys: list[bytes]) -> None:
+        """Recipients of a plan that was given up; those that an earlier process wrote stay, of no use to anybody."""
+
+        def run() -> None:
+            try:
+                remove_parts(self._ctx, self._producers, keys)
+            except StreamsError as e:
+                log.warning("recipients of %s, whose plan failed, stay on the topic: %s", name, e)
+
+        if keys:
+            threading.Thread(target=run, name=f"clear {name}", daemon=True).start()
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the app has ended meanwhile

@@ -19,7 +19,7 @@ import orjson
 from planner import commands
 from planner.errors import ProblemsFound
 from schemas.base import Instant, Model
-from schemas.batch import PlanComplete
+from schemas.batch import PlanComplete, PlanFailed
 from schemas.campaign import Campaign
 from schemas.command import Origin, PlannerInput
 from schemas.domain_names import known_by
@@ -194,6 +194,8 @@ def _refused(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy)
         }
     )  # fmt: skip
     effects: list[Effect] = [_rejection(given, given.state, known)]
+    if given.state == "failed" and known.campaign is not None:
+        effects.append(_given_up(given, known.campaign))
     if given.state == "rejected":
         error = commands.said(given.problems)
         effects.append(
@@ -285,6 +287,17 @@ def _rejection(given: PlannerInput, state: Literal["rejected", "failed"], known:
         updated_at=given.received_at,
     )
     return Publish(CAMPAIGN_PROGRESS, given.campaign_id, progress)
+
+
+def _given_up(given: PlannerInput, campaign: Campaign) -> Publish:
+    """For the gate, which may have been told of batches. (`rejected`: of none, and the id may be used again.)"""
+    failed = PlanFailed(
+        relay=campaign.relay,
+        campaign_id=campaign.campaign_id,
+        content_hash=campaign.content_hash,
+        problems=tuple(commands.said([problem]) for problem in given.problems[:100]),
+    )
+    return Publish(GATE_INPUTS, campaign.relay, failed)
 
 
 def _belongs(row: CampaignRow, given: PlannerInput) -> bool:
