@@ -706,6 +706,50 @@ def test_what_a_sender_does_not_have_yet_is_waited_for_and_nobody_fails_by_it() 
     assert (world.dead, len({c.permit_id for _, c in world.chunks})) == ([], 11)
 
 
+def two_campaigns(config: Any, **pace: Any) -> World:
+    """An older campaign with a pace of its own, and one without; five batches each."""
+    world = silent(config)
+    strategy = batch_strategy(500, interval=0)
+    world.give(*plan(gate_campaign("slow", size=500, strategy=strategy, **pace), [100] * 5))
+    later = MONDAY + timedelta(seconds=1)
+    quick = gate_campaign("quick", size=500, strategy=strategy, created_at=later, start_at=MONDAY)
+    world.give(*plan(quick, [100] * 5))
+    return world
+
+
+def connections(world: World, campaign: str) -> int:
+    return sum(c.connections for _, c in world.chunks if c.campaign_id == campaign)
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.2, 1), (1.0, 1), (2.5, 3), (4.0, 4)])
+@pytest.mark.parametrize("relay_rate", [None, 50.0])
+def test_a_slowly_paced_campaign_leaves_the_connections_that_it_does_not_need(
+    rate: float, needed: int, relay_rate: float | None
+) -> None:
+    world = two_campaigns(settings(warm=True, connections=5, rate=relay_rate), rate=rate)
+    assert connections(world, "slow") == needed
+    assert connections(world, "quick") == 5 - needed
+    assert sum(c.rate or 0 for _, c in world.chunks if c.campaign_id == "slow") == pytest.approx(rate)
+    assert hold(world, "slow").reason == "rate"
+
+
+def test_a_paced_campaign_leaves_room_also_for_those_who_begin_in_the_same_turn() -> None:
+    world = silent(settings(warm=True, connections=5))
+    strategy = batch_strategy(500, interval=0)
+    at = MONDAY + timedelta(minutes=10)
+    for name, rate, created in (("slow", 1.0, MONDAY), ("quick", None, MONDAY + timedelta(seconds=1))):
+        campaign = gate_campaign(name, size=500, strategy=strategy, created_at=created, start_at=at, rate=rate)
+        world.give(*plan(campaign, [100] * 5))
+    world.run(until=at + timedelta(seconds=1))
+    assert (connections(world, "slow"), connections(world, "quick")) == (1, 4)
+
+
+def test_a_pace_that_is_quicker_than_the_relay_costs_a_campaign_nothing_of_its_share() -> None:
+    world = silent(settings(warm=True, connections=10, rate=1.0))
+    world.give(*plan(gate_campaign(size=100, strategy=batch_strategy(100), rate=5.0), [100]))
+    assert last(world).rate == pytest.approx(1.0)
+
+
 def test_another_strategy_re_times_what_is_not_yet_released() -> None:
     world = World(settings(), speed=3600)
     world.give(*plan(gate_campaign(size=300), ramp_up_batches(300)))
