@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from schemas.base import Model
 from schemas.topics import Topic, named
 from streams.brokers.lock import running
 from streams.clients import Kafka, Place, Record, produce_all, wait_for_broker
+from streams.fenced.model import Input
 from streams.settings import Settings, SettingsError, load
 from streams.table import GlobalTable, read_topic
+
+log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Model)
 OWN_BROKERS = ("embedded", "local")
@@ -97,14 +101,23 @@ class Access:
         return GlobalTable(self.kafka, self.name(topic), model.decode, filter=keep).start()
 
     def newest(self, topic: Topic, model: type[M], keep: Callable[[bytes], bool] | None = None) -> dict[str, M]:
-        """The newest record of each key of a compacted topic, as it stands now."""
-        found: dict[str, M] = {}
+        """The newest record of each key of a compacted topic, as it stands now.
+
+        One that is not a `model` (anybody may write anything) is left out, with a warning in the log.
+        """
+        newest: dict[bytes, Input] = {}
         for record in read_topic(self.kafka, self.name(topic)):
             key = record.key or b""
-            if keep is not None and not keep(key):
-                continue
             if record.value is None:
-                found.pop(key.decode(), None)
-            else:
-                found[key.decode()] = model.decode(record.value)
+                newest.pop(key, None)
+            elif keep is None or keep(key):
+                newest[key] = record
+        found: dict[str, M] = {}
+        for key, record in newest.items():
+            name = key.decode(errors="replace")
+            try:
+                found[name] = model.decode(record.value or b"")
+            except ValueError:
+                place = f"{record.topic}[{record.partition}]@{record.offset}"
+                log.warning("%s, key %s, is left out: it is no %s", place, name, model.__name__)
         return found

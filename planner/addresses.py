@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import re
 
-import idna
-
 from planner.errors import AddressError
-from schemas.identity import DOMAIN
+from schemas.domain_names import ascii_domain
 
 MAX_LOCAL = 64
 MAX_ADDRESS = 254
@@ -27,8 +25,6 @@ _PLAIN = re.compile(
 )
 _plain = _PLAIN.fullmatch
 _SPECIAL = re.compile(r"[()<>\[\]:;,\\\"\s]")
-_DOTS = re.compile("[\u3002\uff0e\uff61]")
-"""What IDNA reads as a dot (RFC 3490 section 3.1)."""
 
 
 def check(address: str) -> str:
@@ -47,31 +43,19 @@ def check(address: str) -> str:
     if not at:
         raise AddressError("there is no @ in the address")
     _check_local(local)
-    checked = f"{local}@{ascii_domain(domain)}"
+    checked = f"{local}@{_domain(domain)}"
     if len(checked.encode()) > MAX_ADDRESS:
         raise AddressError(f"the address is longer than {MAX_ADDRESS} bytes")
     return checked
 
 
-def ascii_domain(domain: str) -> str:
-    """`domain` in lower case, its international labels as A-labels (RFC 5891). Raises `AddressError`."""
+def _domain(domain: str) -> str:
     if not domain:
         raise AddressError("there is nothing after the @")
-    if domain.startswith("["):
-        raise AddressError("its domain is an address literal ([...]); write the name of a domain")
-    lowered = domain.lower()
-    if not lowered.isascii() or "xn--" in lowered:
-        try:
-            lowered = idna.encode(_DOTS.sub(".", domain), uts46=True).decode("ascii").lower()
-        except (idna.IDNAError, UnicodeError) as e:
-            raise AddressError(f"its domain {domain[:80]!r} is not an international domain name: {e}") from None
-    if "." not in lowered:
-        raise AddressError(f"its domain {domain[:80]!r} has no dot")
-    if lowered.rpartition(".")[2].isdigit():
-        raise AddressError(f"its domain {domain[:80]!r} is a number; write the name of a domain")
-    if not DOMAIN.fullmatch(lowered):
-        raise AddressError(f"its domain {domain[:80]!r} is not a domain name")
-    return lowered
+    try:
+        return ascii_domain(domain)
+    except ValueError as e:
+        raise AddressError(f"its domain {e}") from None
 
 
 def _check_local(local: str) -> None:

@@ -55,7 +55,8 @@ SOURCES = (CAMPAIGN_REQUESTS, CAMPAIGN_COMMANDS, DOMAIN_COMMANDS, PLANNER_INPUTS
 def run(ctx: Context, stop: threading.Event) -> None:
     """Plan until `stop` is set. Waits while no broker answers. Blocks.
 
-    Raises TopicsWrong when topics are missing or have other partition counts than recorded.
+    Raises TopicsWrong when topics are missing or have other partition counts than recorded, and TableLost when what
+    it follows cannot be followed any more: then the process has to start again.
     """
     if not prepare(ctx, ROLE, SOURCES, stop):
         return
@@ -124,20 +125,21 @@ class Agents:
             raise Refused(f"not an input of the planner: {e.errors(include_url=False)[:3]}") from None
         if (record.key or b"").decode(errors="replace") != given.campaign_id:
             raise Refused(f"this input of campaign {given.campaign_id!r} stands under another key")
-        known = self._rows.get(given.campaign_id)
-        decision = decide(CampaignRow.decode(known) if known is not None else None, given, self._strategy)
+        name, partition = given.campaign_id, record.partition
+        value = self._rows.get(name)
+        known = CampaignRow.decode(value) if value is not None else None
+        decision = decide(known, given, self._strategy)
         outputs = [self._effect(effect) for effect in decision.effects]
-        if decision.row is None:
-            return Handled(outputs)
-        row, name, partition = decision.row, given.campaign_id, record.partition
+        row = decision.row
+        if row is None:
+            return Handled(outputs, None if known is None else lambda: self._jobs.changed(name, partition, known))
         value = row.encode()
         outputs.append(self._rows.row(partition, name, value))
+        return Handled(outputs, lambda: self._apply(name, partition, row, value))
 
-        def then() -> None:
-            self._rows.apply(name, value)
-            self._jobs.changed(name, partition, row)
-
-        return Handled(outputs, then)
+    def _apply(self, name: str, partition: int, row: CampaignRow, value: bytes) -> None:
+        self._rows.apply(name, value)
+        self._jobs.changed(name, partition, row)
 
     def _strategy(self, spec: StrategySpec, domain: str) -> Strategy:
         settings = self._ctx.settings

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from planner.addresses import ascii_domain
-from planner.errors import AddressError
 from planner.names import unknown
 from schemas.command import DomainCommand, GateCommand, Origin, PlannerInput
+from schemas.domain_names import known_by
 from schemas.progress import Problem
 from schemas.strategy import Strategy, StrategySpec
 
@@ -53,17 +52,9 @@ def to_gate(
 
 def domain_to_gate(command: DomainCommand, domains: Mapping[str, OfRelay], origin: Origin, at: datetime) -> GateCommand:
     """A command to a sending domain, under its relay. Raises `UnknownDomain`."""
-    known = {_ascii(name): settings.relay for name, settings in domains.items()}
-    name = _ascii(command.domain)
-    if name not in known:
-        raise UnknownDomain(f"domain: {unknown(name, known, 'a sending domain of the settings')}")
+    name = known_by(command.domain)
+    if name not in domains:
+        raise UnknownDomain(f"domain: {unknown(name, domains, 'a sending domain of the settings')}")
     return GateCommand(
-        relay=known[name], origin=origin, at=at, domain=name, action=command.action, reason=command.reason
+        relay=domains[name].relay, origin=origin, at=at, domain=name, action=command.action, reason=command.reason
     )
-
-
-def _ascii(name: str) -> str:
-    try:
-        return ascii_domain(name)
-    except AddressError:
-        return name.strip().lower()

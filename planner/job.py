@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from planner.batches import batches
@@ -43,6 +43,8 @@ class Work:
     reputation: Callable[[str], DomainReputation | None]
     cancelled: Callable[[], bool]
     producers: Producers
+    leftovers: list[bytes] = field(default_factory=list)
+    """Keys of what was written to `batch.recipients` for a plan that was given up."""
 
     def report(self, *, campaign: Campaign | None = None, complete: PlanComplete | None = None) -> PlannerInput:
         """What the owner is told: resolved, or planned."""
@@ -109,6 +111,7 @@ def plan_campaign(work: Work, request: CampaignRequest, campaign: Campaign) -> P
     except SourceUnavailable:
         raise
     except SourceError as e:
+        work.leftovers.extend(writer.keys())
         return work.refusal((Problem(field=_source_field(request), problem=str(e)),), plan.verdict(e, source))
     else:
         return work.report(complete=plan.complete())

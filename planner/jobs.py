@@ -22,13 +22,13 @@ import orjson
 from planner.errors import SourceUnavailable
 from planner.job import Work, work_on
 from planner.state import CampaignRow
-from planner.writer import Cancelled, Producers
+from planner.writer import Cancelled, Producers, remove_parts
 from schemas.command import PlannerInput
 from schemas.progress import CampaignProgress, Problem
 from schemas.records import DomainReputation
 from schemas.topics import CAMPAIGN_PROGRESS, DOMAIN_REPUTATION, GATE_INPUTS, PLANNER_INPUTS
 from streams.context import Context
-from streams.errors import StreamsError
+from streams.errors import StreamsError, TableLost
 from streams.faust_app import Life, Rows, partition_of
 from streams.fenced.model import Output
 from streams.table import GlobalTable
@@ -53,6 +53,12 @@ class _Job:
     cancel: threading.Event = field(default_factory=threading.Event)
     result: PlannerInput | Exception | None = None
     reported_at: float | None = None
+    leftovers: list[bytes] = field(default_factory=list)
+
+    def serves(self, row: CampaignRow) -> bool:
+        """Whether it is what the row needs next."""
+        same = row.origin == self.row.origin and (row.campaign is None) == (self.row.campaign is None)
+        return same and row.state == "planning"
 
 
 @dataclass(slots=True)
@@ -96,7 +102,11 @@ class Jobs:
         self._reputation.close()
 
     def attach(self, life: Life, rows: Rows) -> Callable[[], None]:
-        """Look after the rows of an app, from its event loop; returns what ends that."""
+        """Look after the rows of an app, from its event loop; returns what ends that.
+
+        Raises `TableLost`: then the process has to start again.
+        """
+        self._check()
         self._generation = -1
         self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
         task = asyncio.ensure_future(self._follow(life, rows))
@@ -114,9 +124,11 @@ class Jobs:
     def changed(self, campaign_id: str, partition: int, row: CampaignRow) -> None:
         """A row of ours is as follows now."""
         job = self._jobs.get(campaign_id)
-        if job is not None and (row.state != "planning" or row.origin != job.row.origin or job.reported_at is not None):
+        if job is not None and not job.serves(row):
             job.cancel.set()
             del self._jobs[campaign_id]
+            if row.state == "failed" and row.origin == job.row.origin and not self._admitted(campaign_id):
+                self._clear_away(campaign_id, job.leftovers)
         if not row.open:
             self._open.pop(campaign_id, None)
         elif campaign_id in self._open:
@@ -132,10 +144,18 @@ class Jobs:
             self._woken.clear()
             try:
                 self._take_over(life, rows)
+                self._check()
                 if life.settled and self._progress.ready(0):
                     await self._look(life)
+            except TableLost as e:
+                await life.app.crash(e)  # the next app is not attached: see `attach`
+                return
             except (StreamsError, RuntimeError):
                 log.exception("looking after the campaigns failed; it goes on")
+
+    def _check(self) -> None:
+        self._progress.check()
+        self._reputation.check()
 
     def _take_over(self, life: Life, rows: Rows) -> None:
         """Open rows of partitions that have just become ours; nothing of those that have gone."""
@@ -146,7 +166,7 @@ class Jobs:
         self._let_go(self._owned)
         for name, value in rows.items():
             partition = partition_of(name, self._ctx.installation.partitions)
-            if partition in self._owned and name not in self._open:
+            if partition in self._owned:  # also those that we had: somebody else may have had them in between
                 self.changed(name, partition, CampaignRow.decode(value))
 
     def _let_go(self, keep: set[int]) -> None:
@@ -236,7 +256,7 @@ class Jobs:
 
     def _start(self, name: str, row: CampaignRow) -> None:
         job = self._jobs[name] = _Job(row)
-        work = Work(self._ctx, name, row, self.reputation, job.cancel.is_set, self._producers)
+        work = Work(self._ctx, name, row, self.reputation, job.cancel.is_set, self._producers, job.leftovers)
 
         def run() -> None:
             try:
@@ -246,6 +266,18 @@ class Jobs:
             self._wake()
 
         threading.Thread(target=run, name=f"plan {name}", daemon=True).start()
+
+    def _clear_away(self, name: str, keys: list[bytes]) -> None:
+        """Recipients of a plan that was given up; those that an earlier process wrote stay, of no use to anybody."""
+
+        def run() -> None:
+            try:
+                remove_parts(self._ctx, self._producers, keys)
+            except StreamsError as e:
+                log.warning("recipients of %s, whose plan failed, stay on the topic: %s", name, e)
+
+        if keys:
+            threading.Thread(target=run, name=f"clear {name}", daemon=True).start()
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the app has ended meanwhile

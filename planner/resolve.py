@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 
 from planner import templates as template_check
-from planner.addresses import ascii_domain, check
+from planner.addresses import check
 from planner.errors import AddressError, ProblemsFound, SourceError
 from planner.names import unknown
 from planner.strategies import KINDS
@@ -57,7 +57,9 @@ class Installation(Protocol):
     """What is read of the settings (`streams.settings.Settings` is one)."""
 
     @property
-    def domains(self) -> Mapping[str, Domain]: ...
+    def domains(self) -> Mapping[str, Domain]:
+        """Under their names in lower case and A-labels."""
+
     @property
     def relays(self) -> Mapping[str, Any]: ...
     @property
@@ -199,17 +201,9 @@ def _sender(
         found.append(Problem(field="from.email", problem=str(e)))
         return "", "", None
     name = email.rpartition("@")[2]
-    known = {_ascii(written): settings for written, settings in domains.items()}
-    if name not in known:
-        found.append(Problem(field="from.email", problem=unknown(name, known, "a sending domain of the settings")))
-    return email, name, known.get(name)
-
-
-def _ascii(name: str) -> str:
-    try:
-        return ascii_domain(name)
-    except AddressError:
-        return name.lower()
+    if name not in domains:
+        found.append(Problem(field="from.email", problem=unknown(name, domains, "a sending domain of the settings")))
+    return email, name, domains.get(name)
 
 
 def _reply_to(request: CampaignRequest, found: list[Problem]) -> str | None:

@@ -19,9 +19,10 @@ import orjson
 from planner import commands
 from planner.errors import ProblemsFound
 from schemas.base import Instant, Model
-from schemas.batch import PlanComplete
+from schemas.batch import PlanComplete, PlanFailed
 from schemas.campaign import Campaign
 from schemas.command import Origin, PlannerInput
+from schemas.domain_names import known_by
 from schemas.progress import CampaignProgress, Problem
 from schemas.request import CampaignRequest
 from schemas.strategy import Strategy, StrategySpec
@@ -141,7 +142,7 @@ def _request(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy)
                 origin=given.origin,
                 created_at=given.received_at,
                 content_hash=content,
-                domain=request.from_.email.rpartition("@")[2].lower(),
+                domain=known_by(request.from_.email.rpartition("@")[2]),
                 request=request.model_dump(mode="json", by_alias=True, exclude_unset=True),
                 waiting=known.waiting if known is not None else (),
             ),
@@ -193,6 +194,8 @@ def _refused(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy)
         }
     )  # fmt: skip
     effects: list[Effect] = [_rejection(given, given.state, known)]
+    if given.state == "failed" and known.campaign is not None:
+        effects.append(_given_up(given, known.campaign))
     if given.state == "rejected":
         error = commands.said(given.problems)
         effects.append(
@@ -284,6 +287,17 @@ def _rejection(given: PlannerInput, state: Literal["rejected", "failed"], known:
         updated_at=given.received_at,
     )
     return Publish(CAMPAIGN_PROGRESS, given.campaign_id, progress)
+
+
+def _given_up(given: PlannerInput, campaign: Campaign) -> Publish:
+    """For the gate, which may have been told of batches. (`rejected`: of none, and the id may be used again.)"""
+    failed = PlanFailed(
+        relay=campaign.relay,
+        campaign_id=campaign.campaign_id,
+        content_hash=campaign.content_hash,
+        problems=tuple(commands.said([problem]) for problem in given.problems[:100]),
+    )
+    return Publish(GATE_INPUTS, campaign.relay, failed)
 
 
 def _belongs(row: CampaignRow, given: PlannerInput) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -19,6 +19,7 @@ from planner.batches import PlannedBatch, encode_parts
 from schemas.base import Header, Model
 from schemas.batch import BatchPlanned, BatchRecipients, Pointer
 from schemas.campaign import Campaign
+from schemas.identity import recipients_key
 from schemas.topics import BATCH_RECIPIENTS, GATE_INPUTS, Topic
 from streams.context import Context
 from streams.errors import DeliveryFailed
@@ -77,6 +78,7 @@ class Writer:
         self._producer = producers.take()
         self._write_id = uuid.uuid4().hex[:12]
         self._batches: deque[_Waiting] = deque()
+        self._parts: list[tuple[str, int, int]] = []
         self._bytes = 0
         self._records = 0
         self._failure: str | None = None
@@ -101,6 +103,7 @@ class Writer:
             )
         )
         parts = encode_parts(batch, self._write_id)
+        self._parts.append((batch.campaign_id, batch.number, len(parts)))
         waiting.pointers = [None] * len(parts)
         waiting.missing = len(parts)
         self._batches.append(waiting)
@@ -108,6 +111,19 @@ class Writer:
         for index, (key, value, start, count) in enumerate(parts):
             self._produce(BATCH_RECIPIENTS, key, value, headers, _Arrival(waiting, index, start, count))
         self._announce()
+
+    def keys(self) -> list[bytes]:
+        """The keys of all recipients' parts that it has written."""
+        return [
+            recipients_key(campaign_id, number, self._write_id, part).encode()
+            for campaign_id, number, parts in self._parts
+            for part in range(parts)
+        ]
+
+    def remove(self, keys: Iterable[bytes]) -> None:
+        """Write tombstones for recipients' parts."""
+        for key in keys:
+            self._produce(BATCH_RECIPIENTS, key, None, (), None)
 
     def flush(self) -> None:
         """Return when everything is acknowledged and the gate has been told of every batch."""
@@ -131,9 +147,9 @@ class Writer:
             self.record(GATE_INPUTS, told.relay, told)
 
     def _produce(
-        self, topic: Topic, key: bytes, value: bytes, headers: Sequence[Header], arrival: _Arrival | None
+        self, topic: Topic, key: bytes, value: bytes | None, headers: Sequence[Header], arrival: _Arrival | None
     ) -> None:
-        size = len(value) + 200
+        size = len(value or b"") + 200
         while self._bytes + size > MAX_IN_FLIGHT_BYTES or self._records >= MAX_IN_FLIGHT_RECORDS:
             self._producer.poll(0.05)
             self._check()
@@ -166,6 +182,16 @@ class Writer:
             raise Cancelled
         if self._failure is not None:
             raise DeliveryFailed(f"Kafka did not take a record of the plan ({self._failure}); it is planned again.", 1)
+
+
+def remove_parts(ctx: Context, producers: Producers, keys: Iterable[bytes]) -> None:
+    """Tombstones for the recipients of a plan that was given up. Blocks. Raises `DeliveryFailed`."""
+    writer = Writer(ctx, producers, lambda: False)
+    try:
+        writer.remove(keys)
+        writer.flush()
+    finally:
+        writer.close()
 
 
 @dataclass(frozen=True, slots=True)

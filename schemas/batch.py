@@ -102,7 +102,7 @@ class HoldReason(Model):
     reason: Literal[
         "planning", "start_at", "window", "weekend", "interval", "daily_limit", "daily_quota", "batches_per_day",
         "concurrent_batches", "connections", "rate", "paused", "domain_paused", "relay_down", "throttled", "no_sender",
-        "in_doubt", "unknown_domain", "older_campaigns", "reputation",
+        "in_doubt", "unknown_domain", "older_campaigns", "reputation", "error",
     ]  # fmt: skip
     detail: str
     figures: dict[str, float | int | str | None] = {}

@@ -58,7 +58,7 @@ class BatchControl(Model):
 
 
 class SendError(Model):
-    """A recipient who could not be mailed."""
+    """A recipient who could not be mailed; without an address: a whole batch that could not."""
 
     email: str
     error: str = Field(description="the server's words, or ours")
@@ -89,8 +89,9 @@ class ChunkResult(Model):
     failed: tuple[Range, ...] = ()
     in_doubt: tuple[Range, ...] = ()
     stopped: (
-        Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "shutdown"] | None
-    ) = None
+        Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown"]
+        | None
+    ) = Field(None, description="`unready`: something of ours is not there yet, such as the campaign; no failure")
     detail: str | None = Field(None, description="why it stopped, in the server's words or ours")
     throttled: int = Field(0, description="replies under this permit that asked for less speed")
     errors: tuple[SendError, ...] = Field((), description="the last few")

@@ -31,7 +31,7 @@ class JournalEntry(Model):
     start: int
     states: str = Field(description="one letter an index: open, intended, accepted, failed, doubt, suppressed")
     rounds: list[int] = Field(description="the round in which each index was last begun; -1: never")
-    attempts: list[int] = Field(description="tries in that round")
+    attempts: list[int] = Field(description="tries in all rounds")
     permit_id: str = Field(description="the permit under which the window was last touched")
     content_hash: str = ""
     spool: str | None = Field(None, description="of the process that intends: name and boot id")

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from schemas.base import Model, UserModel
 
+MAX_BATCH_SIZE = 10_000
+"""Messages a batch, whoever asks: a batch is held in memory while it is planned, and while it is sent."""
+
 StrategyType = Literal["ramp_up", "batch", "conservative"]
 
 
@@ -31,7 +34,7 @@ class StrategySpec(UserModel):
     """
 
     type: str = Field("auto", min_length=1, max_length=100, description="auto, ramp_up, batch, conservative or a name")
-    batch_size: int | None = Field(None, ge=1, le=1_000_000, description="messages a batch")
+    batch_size: int | None = Field(None, ge=1, le=MAX_BATCH_SIZE, description="messages a batch")
     interval_minutes: Minutes | tuple[Minutes, ...] | None = Field(
         None, description="minutes between batches, or the wait before each batch (the last one repeats)"
     )

@@ -28,7 +28,7 @@ def run(ctx: Context, stop: threading.Event) -> None:
     """Sends until `stop` is set, then finishes what is on the wire and hands over.
 
     Raises the errors of `streams.fenced.errors`; then another process may own the work, and no wire is
-    touched any more.
+    touched any more. Raises TableLost when campaigns or suppressions cannot be followed any more.
     """
     campaigns = GlobalTable(ctx.kafka, ctx.topic(topics.CAMPAIGNS), Campaign.decode).start()
     suppressions = GlobalTable(ctx.kafka, ctx.topic(topics.SUPPRESSIONS), _any).start()
@@ -78,7 +78,7 @@ def _send(
         suppressed=lambda address: suppressions.get(address) is not None,
         compile_campaign=lambda campaign: compile_message(
             campaign,
-            unsubscribe=ctx.settings.tracker.public_url,
+            unsubscribe=None,  # a URL goes into mail once there is a tracker that answers it
             sign=signer_of(ctx.settings, campaign.sending_domain),
         ),
         post=lambda message: owner.post(message),  # noqa: PLW0108 - there is no owner yet
@@ -95,9 +95,15 @@ def _send(
         state_topic=ctx.topic(topics.SEND_JOURNAL),
         transactional_id=ctx.transactional_id(ROLE),
     )
+
+    def stopped() -> bool:
+        campaigns.check()
+        suppressions.check()
+        return stop.is_set()
+
     sending.open()
     try:
-        processor.run(stop.is_set)
+        processor.run(stopped)
     except BaseException:
         sending.abandon()
         raise

@@ -31,6 +31,10 @@ class RecipientsError(Exception):
     """Recipients of a batch cannot be had: which record, and what is wrong with it."""
 
 
+class RecipientsLate(RecipientsError):
+    """They may be there, but the broker does not give them now: to be tried again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of a batch's recipients: rows of values under `columns`, the first of which is the address."""
@@ -103,8 +107,11 @@ class Recipients:
         return [await self._part(chunk, pointer) for pointer in pointers.values()]
 
     async def _part(self, chunk: Chunk, pointer: Pointer) -> Part:
-        part = self._parts.get((pointer.partition, pointer.offset))
-        return part if part is not None else await self._fetched(chunk, pointer)
+        key = pointer.partition, pointer.offset
+        if key not in self._parts:
+            return await self._fetched(chunk, pointer)
+        self._parts.move_to_end(key)
+        return self._parts[key]
 
     async def _fetched(self, chunk: Chunk, pointer: Pointer) -> Part:
         """However many ask for a part at once, it is fetched once."""
@@ -137,10 +144,10 @@ class Recipients:
                 if message is not None and (value := _value(message, pointer)) is not None:
                     return value
         except KafkaException as e:
-            raise RecipientsError(f"{place(pointer)} cannot be read: {e}") from e
+            raise RecipientsLate(f"{place(pointer)} cannot be read: {e}") from e
         finally:
             consumer.unassign()
-        raise RecipientsError(f"{place(pointer)} was not read within {self._timeout:g} s; is the broker there?")
+        raise RecipientsLate(f"{place(pointer)} was not read within {self._timeout:g} s; is the broker there?")
 
     def _reader(self) -> Consumer:
         if self._consumer is None:
@@ -183,7 +190,7 @@ def _value(message: Message, pointer: Pointer) -> bytes | None:
             raise RecipientsError(_gone(pointer))
         if error.retriable() or error.code() in {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}:
             return None
-        raise RecipientsError(f"{place(pointer)} cannot be read: {error}")
+        raise RecipientsLate(f"{place(pointer)} cannot be read: {error}")
     value = message.value()
     if message.offset() != pointer.offset or value is None:
         raise RecipientsError(_gone(pointer))

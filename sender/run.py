@@ -20,7 +20,7 @@ from schemas.chunk import Chunk
 from sender.journal.report import Stopped
 from sender.journal.spool import Slip, Spool
 from sender.journal.values import Ended, EndKind
-from sender.recipients import Part, RecipientsError
+from sender.recipients import Part, RecipientsError, RecipientsLate
 from sender.relays import RelayDown
 from sender.smtp.outcomes import Outcome, retry_delays
 from sender.smtp.pace import Pace
@@ -73,6 +73,10 @@ class Addressed(Protocol):
 
 class CannotSend(Exception):
     """Nothing of a permit can be sent: its campaign, template or relay is not there, or not the one named."""
+
+
+class CannotYet(CannotSend):
+    """What is missing is on its way: nobody's failure, to be tried again."""
 
 
 @dataclass(slots=True)
@@ -160,7 +164,7 @@ class Run(Generic[S]):
         try:
             await self._work_all(await self.around.compiled(self.chunk))
         except (CannotSend, RecipientsError) as e:
-            self.stop("error", str(e))
+            self.stop("unready" if isinstance(e, (CannotYet, RecipientsLate)) else "error", str(e))
         except Exception as e:
             log.exception("permit %s", self.chunk.permit_id)
             self.stop("error", f"{type(e).__name__}: {e}")

@@ -24,7 +24,7 @@ from sender.line import LineRelay
 from sender.piped import PipedRun
 from sender.recipients import Recipients, RecipientsError
 from sender.relays import Connection, Relay, RelayDown, make_relay
-from sender.run import CannotSend, Run, Surroundings
+from sender.run import CannotSend, CannotYet, Run, Surroundings
 from sender.single import SingleRun
 from sender.smtp.pool import ConnectionPool
 from sender.smtp.relay import SmtpRelay
@@ -222,7 +222,7 @@ class Sending:
         deadline = self._loop.time() + CAMPAIGN_SECONDS
         while (campaign := self._campaign(chunk.campaign_id)) is None:
             if self._loop.time() > deadline:
-                raise CannotSend(f"campaign {chunk.campaign_id} is not on the topic campaigns")
+                raise CannotYet(f"campaign {chunk.campaign_id} is not on the topic campaigns")
             await asyncio.sleep(0.05)
         if campaign.content_hash != chunk.content_hash:
             raise CannotSend(

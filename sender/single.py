@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sender.journal.spool import SpoolLost
 from sender.journal.values import Ended
-from sender.recipients import RecipientsError
+from sender.recipients import RecipientsError, RecipientsLate
 from sender.relays import Connection, RelayDown
 from sender.run import Run
 from sender.worker import Compiled, Worker
@@ -47,7 +47,7 @@ class SingleRun(Run[Connection]):
             self.stop("relay_down", str(e.strerror or e))
         except RecipientsError as e:
             self._queue.appendleft(index)
-            self.stop("error", str(e))
+            self.stop("unready" if isinstance(e, RecipientsLate) else "error", str(e))
         except Exception as e:
             log.exception("permit %s, index %d", self.chunk.permit_id, index)
             if worker.wrote:

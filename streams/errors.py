@@ -7,6 +7,7 @@
     |   +-- BrokerAlreadyRunning another process uses its data directory
     |   `-- BrokerNotInstalled   Java, Maven, jars or the broker's binary are missing
     +-- DeliveryFailed           records were not acknowledged
+    +-- TableLost                a table is not followed any more: what it says may be old
     `-- TopicsWrong              topics are not as this installation needs them
         `-- PartitionCountChanged
 
@@ -46,6 +47,10 @@ class DeliveryFailed(StreamsError, OSError):
     def __init__(self, message: str, failed: int) -> None:
         super().__init__(message)
         self.failed = failed
+
+
+class TableLost(StreamsError, RuntimeError):
+    """A table that is followed in a thread is followed no more; end the process, which is started again."""
 
 
 class TopicsWrong(StreamsError, RuntimeError):

@@ -31,7 +31,7 @@ from schemas.topics import Topic
 from streams.clients import wait_for_broker
 from streams.context import Context
 from streams.deadletter import Attempts, dead_letter
-from streams.errors import StreamsError
+from streams.errors import StreamsError, TableLost
 from streams.faust_group import is_genesis, prepare_group
 from streams.faust_guard import GuardedApp
 from streams.fenced.model import Input, Output
@@ -206,7 +206,7 @@ class _Guard:
         if not is_genesis(record.value, record.headers):
             try:
                 await self._settle(record)
-            except OutboxBroken as e:
+            except (OutboxBroken, TableLost) as e:
                 await self._life.app.crash(e)
                 raise
         consumer.processed(event.message, link)
@@ -218,7 +218,7 @@ class _Guard:
                 await self._life.outbox.send(handled.outputs)
                 if handled.then is not None:
                     handled.then()
-            except (asyncio.CancelledError, OutboxBroken):
+            except (asyncio.CancelledError, OutboxBroken, TableLost):
                 raise
             except Refused as e:
                 await self._bury(record, str(e), 1, e.extra)

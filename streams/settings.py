@@ -18,9 +18,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from schemas.domain_names import ascii_domain
 from schemas.request import TimeZone
 from schemas.strategy import StrategySpec
 from schemas.units import Duration, Quota, Rate
@@ -232,6 +233,18 @@ class Settings(Section):
     console: ConsoleSettings = ConsoleSettings()
     roles: RolesSettings = RolesSettings()
     planner: PlannerSettings = PlannerSettings()
+
+    @field_validator("domains")
+    @classmethod
+    def _domains_have_one_spelling(cls, domains: dict[str, DomainSettings]) -> dict[str, DomainSettings]:
+        """Under lower case and A-labels, as all others know them."""
+        known: dict[str, str] = {}
+        for written in domains:
+            name = ascii_domain(written)
+            if name in known:
+                raise ValueError(f"{known[name]!r} and {written!r} are the same domain; leave one of them")
+            known[name] = written
+        return {name: domains[written] for name, written in known.items()}
 
     @model_validator(mode="after")
     def _names_meet(self) -> Settings:

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.clients import Kafka
-from streams.errors import TopicsWrong
+from streams.errors import TableLost, TopicsWrong
 from streams.fenced.model import Input
 from streams.fenced.records import as_input
 
@@ -111,7 +111,8 @@ class GlobalTable(Generic[V]):
     """The newest value of every key of a compacted topic, all partitions, followed.
 
     Either `start()` follows it in a thread, or the owner calls `poll()`. Reading it is safe in any thread. A
-    value that `decode` refuses is logged and counted in `broken`; the key keeps what it had.
+    value with which `decode` or `filter` fails, in whatever way, is logged and counted in `broken`; the key keeps
+    what it had. When the thread that follows has ended, everything that reads the table raises `TableLost`.
     """
 
     def __init__(
@@ -146,6 +147,17 @@ class GlobalTable(Generic[V]):
 
     def poll(self, timeout: float = 0.0) -> int:
         """Take in what has come within `timeout` seconds; how many records that were. Without `start` only."""
+        self.check()
+        return self._take_in(timeout)
+
+    def check(self) -> None:
+        """Raises `TableLost` when the table is not followed any more."""
+        if self._failure is not None:
+            raise TableLost(
+                f"the table of {self.topic} is no longer followed ({self._failure}); this process has to start again"
+            ) from self._failure
+
+    def _take_in(self, timeout: float) -> int:
         records = self._reader.read(timeout)
         changes = [change for record in records if (change := self._change(record)) is not None]
         with self._changed:
@@ -162,11 +174,14 @@ class GlobalTable(Generic[V]):
         return len(records)
 
     def get(self, key: str) -> V | None:
+        """The row of a key. Raises `TableLost`."""
+        self.check()
         with self._changed:
             return self._rows.get(key)
 
     def items(self) -> list[tuple[str, V]]:
-        """All rows, as they are now."""
+        """All rows, as they are now. Raises `TableLost`."""
+        self.check()
         with self._changed:
             return list(self._rows.items())
 
@@ -174,11 +189,17 @@ class GlobalTable(Generic[V]):
         return len(self._rows)
 
     def ready(self, timeout: float = 30.0) -> bool:
-        """Wait until everything that was there at the start has been read. False when it was not in time."""
+        """Wait until everything that was there at the start has been read. False when it was not in time.
+
+        Raises `TableLost`.
+        """
         return self._until(lambda: self._ready, timeout)
 
     def wait_for(self, predicate: Callable[[GlobalTable[V]], bool], timeout: float) -> bool:
-        """Wait until `predicate(self)`, asked again after every change. False when it was not in time."""
+        """Wait until `predicate(self)`, asked again after every change. False when it was not in time.
+
+        Raises `TableLost`.
+        """
         return self._until(lambda: predicate(self), timeout)
 
     def close(self) -> None:
@@ -200,18 +221,18 @@ class GlobalTable(Generic[V]):
             return key, None
         try:
             value = self._decode(record.value)
-        except ValueError as e:
+            kept = self._filter is None or self._filter(key, value)
+        except Exception as e:  # noqa: BLE001 - anybody may write anything; it must cost that record only
             self.broken += 1
-            log.warning("%s[%d]@%d, key %s, is left out: %s", record.topic, record.partition, record.offset, key, e)
+            place = f"{record.topic}[{record.partition}]@{record.offset}"
+            log.warning("%s, key %s, is left out: %s: %s", place, key, type(e).__name__, e)
             return None
-        if self._filter is not None and not self._filter(key, value):
-            return key, None
-        return key, value
+        return key, value if kept else None
 
     def _follow(self) -> None:
         while not self._closing.is_set():
             try:
-                self.poll(0.1)
+                self._take_in(0.1)
             except Exception as e:
                 log.exception("the table of %s is no longer followed", self.topic)
                 with self._changed:
@@ -221,7 +242,10 @@ class GlobalTable(Generic[V]):
 
     def _until(self, condition: Callable[[], bool], timeout: float) -> bool:
         deadline = time.monotonic() + timeout
-        while not condition():
+        while True:
+            self.check()
+            if condition():
+                return True
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -229,7 +253,4 @@ class GlobalTable(Generic[V]):
                 self.poll(min(left, 0.05))
                 continue
             with self._changed:
-                if self._failure is not None:
-                    raise self._failure
                 self._changed.wait(min(left, 0.05))
-        return True

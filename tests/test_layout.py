@@ -21,7 +21,9 @@ MAY_IMPORT = {
 CLIENTS = {"confluent_kafka", "faust", "aiokafka", "boto3", "botocore", "aiosmtplib", "clickhouse_connect"}
 PURE = ("schemas/", "planner/strategies/", "planner/plan.py", "planner/resolve.py", "planner/batches.py",
         "planner/addresses.py", "planner/state.py", "sender/gate/core.py", "sender/gate/quota.py", "sender/journal/",
-        "sender/message/", "sender/smtp/outcomes.py", "sender/smtp/pace.py", "console/explain.py")  # fmt: skip
+        "sender/message/", "sender/smtp/outcomes.py", "sender/smtp/pace.py",
+        "sender/smtp/wire.py", "sender/smtp/replies.py", "sender/smtp/flight.py", "sender/smtp/learned.py",
+        "sender/smtp/pipeline.py", "sender/smtp/watch.py", "console/explain.py")  # fmt: skip
 FILES = [p for package in MAY_IMPORT for p in sorted((ROOT / package).rglob("*.py"))]
 
 

@@ -45,8 +45,9 @@ def show(name: Name, as_json: AsJson = False, config: Config = None) -> None:
     """One sending domain, with its limits by strategy."""
     from console.access import Access
     from console.domains import standings
+    from schemas.domain_names import known_by
 
-    rows = [r for r in standings(Access.open(config, say=say)) if r["domain"] == name.lower()]
+    rows = [r for r in standings(Access.open(config, say=say)) if r["domain"] == known_by(name)]
     if not rows:
         fail(f'{name!r} is not in the settings; add [domains."{name}"] with its relay.')
     if as_json:
@@ -73,11 +74,13 @@ def resume(name: Name, reason: Reason = None, config: Config = None) -> None:
 def _order(config: Path | None, name: str, action: Any, reason: str | None) -> None:
     from console.access import Access
     from schemas.command import DomainCommand
+    from schemas.domain_names import known_by
     from schemas.topics import DOMAIN_COMMANDS
 
     access = Access.open(config, say=say)
-    if name.lower() not in access.settings.domains:
+    domain = known_by(name)
+    if domain not in access.settings.domains:
         known = ", ".join(access.settings.domains) or "none yet"
         fail(f"{name!r} is not a sending domain of the settings; known: {known}")
-    access.put(DOMAIN_COMMANDS, name.lower(), DomainCommand(domain=name.lower(), action=action, reason=reason))
+    access.put(DOMAIN_COMMANDS, domain, DomainCommand(domain=domain, action=action, reason=reason))
     out.print(f"{name}: {action} is on its way; see: rampa domain show {name}", markup=False)

@@ -22,4 +22,5 @@ CONSERVATIVE = Kind(
     ),
     window=OFFICE_HOURS,
     skip_weekends=True,
+    ranges={"batch_size": (1, 1000)},
 )

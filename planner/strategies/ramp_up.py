@@ -17,4 +17,5 @@ RAMP_UP = Kind(
     thresholds=Thresholds(min_opens=0.20, min_delivery=0.95, max_bounces=0.05, max_complaints=0),
     window=OFFICE_HOURS,
     skip_weekends=True,
+    ranges={"batch_size": (1, 1000)},
 )

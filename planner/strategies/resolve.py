@@ -9,7 +9,7 @@ from planner.errors import ProblemsFound
 from planner.names import unknown
 from planner.strategies import AUTO, KINDS, Kind
 from schemas.progress import Problem
-from schemas.strategy import DayThresholds, Step, Strategy, StrategySpec, Thresholds
+from schemas.strategy import MAX_BATCH_SIZE, DayThresholds, Step, Strategy, StrategySpec, Thresholds
 
 T = TypeVar("T")
 NUMBERS = ("batch_size", "interval_minutes", "max_batches_per_day", "concurrent_batches", "daily_limits")
@@ -21,8 +21,9 @@ def resolve_strategy(
     """The strategy that `spec` of a request means.
 
     `auto` is `conservative` for a domain whose reputation has suffered, `batch` for a warm one and
-    `ramp_up` for a cold one. Ranges bind the numbers of the request; a named strategy of the settings
-    may leave them. Raises `ProblemsFound`, fields beginning with `strategy.`.
+    `ramp_up` for a cold one. Ranges bind the numbers of the request, and its daily limits may not exceed
+    those of the strategy's table; a named strategy of the settings may leave them. Raises `ProblemsFound`,
+    fields beginning with `strategy.`.
     """
     name = spec.type
     if name == AUTO:
@@ -32,7 +33,7 @@ def resolve_strategy(
     if kind is None:
         problem = unknown(name, {AUTO, *KINDS, *named}, "a strategy")
         raise ProblemsFound([Problem(field="strategy.type", problem=problem)])
-    if problems := _out_of_range(spec, kind):
+    if problems := [*_out_of_range(spec, kind), *_too_fast(spec, name, base, kind)]:
         raise ProblemsFound(problems)
     numbers: dict[str, Any] = {field: _first(getattr(spec, field), getattr(base, field, None)) for field in NUMBERS}
     merged = StrategySpec(type=kind.name, **numbers)
@@ -76,6 +77,25 @@ def _out_of_range(spec: StrategySpec, kind: Kind) -> list[Problem]:
     return problems
 
 
+def _too_fast(spec: StrategySpec, name: str, base: StrategySpec | None, kind: Kind) -> list[Problem]:
+    """A request may slow a warm-up down, never speed it up. Its last limit holds on all later days too."""
+    if spec.daily_limits is None:
+        return []
+    table = _steps(base or StrategySpec(type=kind.name), kind)
+    asked = spec.daily_limits
+    problems: dict[int, Problem] = {}
+    for day in range(1, max(len(asked), table[-1].day) + 1):
+        place = min(day, len(asked)) - 1
+        most = next(step.daily_limit for step in reversed(table) if step.day <= day)
+        if most is not None and asked[place] > most and place not in problems:
+            text = f"{asked[place]} is more than {most}, the limit of `{name}` on sending day {day}"
+            problems[place] = Problem(
+                field=f"strategy.daily_limits.{place}",
+                problem=f"{text}; a strategy of the settings ([strategies.NAME]) may be faster",
+            )
+    return list(problems.values())
+
+
 def _steps(spec: StrategySpec, kind: Kind) -> tuple[Step, ...]:
     if spec.daily_limits is None:
         return tuple(
@@ -85,7 +105,7 @@ def _steps(spec: StrategySpec, kind: Kind) -> tuple[Step, ...]:
     unlimited = kind.steps[-1].daily_limit is None
     steps: list[Step] = []
     for day, limit in enumerate(spec.daily_limits, 1):
-        usual = kind.steps[-1].batch_size if unlimited else (limit + 1) // 2
+        usual = kind.steps[-1].batch_size if unlimited else min((limit + 1) // 2, MAX_BATCH_SIZE)
         if not steps or steps[-1].daily_limit != limit:
             steps.append(Step(day=day, daily_limit=limit, batch_size=_capped(spec.batch_size or usual, limit)))
     return tuple(steps)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from schemas.batch import BatchPlanned, PlanComplete
+from schemas.batch import BatchPlanned, PlanComplete, PlanFailed
 from schemas.command import GateCommand
 from sender.gate.commands import apply_to_campaign
 from sender.gate.decision import Turn
 from sender.gate.ending import fail
 from sender.gate.rows import BatchRow, CampaignRow
+from sender.gate.show import show_batch
 from sender.gate.states import ENDED, moved
+
+MAX_PROBLEM = 1000
+"""Characters of why a plan was given up that are kept."""
 
 
 def batch_planned(turn: Turn, planned: BatchPlanned) -> None:
@@ -61,6 +65,30 @@ def plan_complete(turn: Turn, complete: PlanComplete) -> None:
     campaign.strategy = plan.strategy
     turn.changed(campaign)
     _admit(turn, campaign)
+
+
+def plan_failed(turn: Turn, failed: PlanFailed) -> None:
+    """The planner gave the plan up. Its batches go; one small row stays, which makes the gate ignore late ones.
+
+    The planner tells people; the gate shows only that the batches are cancelled.
+    """
+    campaign = _campaign(turn, failed.campaign_id, failed.relay, failed.content_hash)
+    if campaign.state in ENDED:
+        return
+    if campaign.plan is not None or campaign.content_hash != failed.content_hash:
+        what = "its plan is complete" if campaign.plan is not None else f"it is of content {campaign.content_hash}"
+        turn.dead(f"a plan of campaign {failed.campaign_id}, content {failed.content_hash}, was given up, but {what}")
+        return
+    campaign.state = moved(campaign.state, "failed")
+    campaign.problem = "; ".join(failed.problems)[:MAX_PROBLEM] or "the plan was given up"
+    for batch in list(campaign.batches.values()):
+        batch.open, batch.cancelled, batch.error = [], [(0, batch.size)], campaign.problem
+        turn.tables.settle(campaign, batch)
+        show_batch(turn, campaign, batch)
+        turn.gone(batch)
+    campaign.batches, campaign.waiting, campaign.states, campaign.totals = {}, [], {}, [0] * 7
+    campaign.pending, campaign.orders = [], {}
+    turn.changed(campaign)
 
 
 def _campaign(turn: Turn, campaign_id: str, relay: str, content_hash: str) -> CampaignRow:

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from schemas.batch import BatchPlanned, PlanComplete
+from schemas.batch import BatchPlanned, PlanComplete, PlanFailed
 from schemas.chunk import ChunkResult
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
 from schemas.records import ReputationChanged
-from sender.gate.admission import batch_planned, plan_complete
+from sender.gate.admission import batch_planned, plan_complete, plan_failed
 from sender.gate.commands import apply_command
 from sender.gate.decision import Decision, GateInput, Turn
 from sender.gate.ending import complete_if_done
@@ -63,6 +63,8 @@ class GateCore:
             batch_planned(turn, given)
         elif isinstance(given, PlanComplete):
             plan_complete(turn, given)
+        elif isinstance(given, PlanFailed):
+            plan_failed(turn, given)
         elif isinstance(given, GateCommand):
             apply_command(turn, given)
         else:
@@ -138,6 +140,7 @@ def _wake_batch(turn: Turn, kind: str, name: str) -> None:
     turn.batches[batch.key] = batch
     if kind == "retry" and batch.retry_real is not None and batch.retry_real <= turn.real:
         batch.retry_real = None
+        campaign.resting.discard(batch.number)
         settle(turn, campaign, batch)
         turn.changed(batch)
         turn.fresh(campaign)

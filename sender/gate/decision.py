@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from schemas.batch import Batch, BatchPlanned, PlanComplete
+from schemas.batch import Batch, BatchPlanned, PlanComplete, PlanFailed
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
@@ -13,7 +13,7 @@ from schemas.records import ReputationChanged
 from sender.gate.rows import BatchRow, CampaignRow, DomainRow, RelayRow, Row, Table
 from sender.gate.tables import Tables
 
-GateInput = BatchPlanned | PlanComplete | ChunkResult | GateCommand | ReputationChanged
+GateInput = BatchPlanned | PlanComplete | PlanFailed | ChunkResult | GateCommand | ReputationChanged
 RowKey = tuple[Table, str]
 
 
@@ -32,11 +32,13 @@ class Decision:
 
     orders:    chunks (new and repeated) and controls, in the order in which owners must see them.
     rows:      the rows that have changed; every one of them must be written with the outputs.
+    gone:      the rows that there are no more; they must be deleted.
     next_wake: Unix seconds of real time at which `tick` has something to do; None: not before an input.
     """
 
     orders: list[Chunk | BatchControl] = field(default_factory=list)
     rows: dict[RowKey, Row] = field(default_factory=dict)
+    gone: list[RowKey] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
     progress: list[CampaignProgress] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
@@ -52,7 +54,7 @@ class Decision:
 
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.orders or self.rows or self.batches or self.progress or self.dead)
+        return not (self.orders or self.rows or self.gone or self.batches or self.progress or self.dead)
 
 
 @dataclass(slots=True)
@@ -77,6 +79,13 @@ class Turn:
             self.out.rows["domain", row.name] = row
         else:
             self.out.rows["relay", row.name] = row
+
+    def gone(self, batch: BatchRow) -> None:
+        """There is no such batch any more: its row is to be deleted."""
+        key: RowKey = "batch", f"{batch.campaign_id}/{batch.number}"
+        self.out.rows.pop(key, None)
+        self.out.gone.append(key)
+        self.batches.pop(batch.key, None)
 
     def fresh(self, campaign: CampaignRow) -> None:
         """Something has happened to the campaign: whether it may release is decided anew in this turn."""

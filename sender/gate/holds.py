@@ -9,7 +9,7 @@ from schemas.base import rfc3339
 from schemas.batch import HoldReason
 from schemas.units import show_rate
 from sender.gate.fast import made
-from sender.gate.rows import CampaignRow, DomainRow, RelayRow
+from sender.gate.rows import BatchRow, CampaignRow, DomainRow, RelayRow
 
 
 def _hold(reason: Any, detail: str, until: datetime | None = None, **figures: float | str | None) -> HoldReason:
@@ -144,6 +144,16 @@ def no_sender(silent: int, seconds: float) -> HoldReason:
     return _hold(
         "no_sender", f"{silent} permits have had no answer for {seconds:.0f} s; is a sender running?", None,
         permits=silent, seconds=round(seconds),
+    )  # fmt: skip
+
+
+def resting(batch: BatchRow, real: float, until: datetime) -> HoldReason:
+    """A batch that could not be sent as a whole rests before it is tried again."""
+    tried = f", for the {batch.failures}. time" if batch.failures else ""
+    return _hold(
+        "error", f"batch {batch.number} could not be sent{tried}: {batch.error}; it is tried again by itself", until,
+        batch=batch.number, failures=batch.failures, error=batch.error,
+        next_try_seconds=round(max(0.0, (batch.retry_real or real) - real), 1),
     )  # fmt: skip
 
 

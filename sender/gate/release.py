@@ -1,12 +1,14 @@
 """Giving out a relay's connections and rate: to whom, in what order, in what portions.
 
 Campaigns that have something to release and nothing against it but the relay queue in the order of their age.
-Free connections are divided among the batches that can be released now, at least one each.
+Free connections are divided among the batches that can be released now, at least one each. A campaign with a pace
+of its own gets only the connections that its rate needs, by the rule that one connection sends a message a second.
 """
 
 from __future__ import annotations
 
 import bisect
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +24,9 @@ from sender.gate.rows import CampaignRow, RelayRow
 from sender.gate.show import set_hold, settle
 
 NEARLY = 0.999
+TYPICAL_SECONDS = 1.0
+"""A message on one connection, with what a slow server takes. A paced campaign holds no more connections than that
+needs, so that the others of its relay go on meanwhile."""
 
 
 @dataclass(slots=True)
@@ -125,20 +130,30 @@ def _wait(turn: Turn, relay: RelayRow, campaign: CampaignRow, hold: HoldReason |
 
 
 def _who_asks(turn: Turn, relay: RelayRow, connections: int) -> list[tuple[CampaignRow, Offer, int]]:
-    """Who can release now, oldest first, and in how many batches; as many as there are connections."""
+    """Who can release now, oldest first, and in how many portions; as many as there are connections."""
     asking: list[tuple[CampaignRow, Offer, int]] = []
-    batches, at = 0, 0
-    while at < len(relay.queue) and batches < connections:
+    portions, at = 0, 0
+    while at < len(relay.queue) and portions < connections:
         campaign = turn.tables.campaigns[relay.queue[at][1]]
         found = offer(turn, campaign)
-        if isinstance(found, Offer):
-            n = _batches(campaign, found)
-            asking.append((campaign, found, n))
-            batches += n
+        pace = _pace(turn, relay, campaign) if isinstance(found, Offer) else None
+        if isinstance(found, Offer) and isinstance(pace, tuple):
+            n = _batches(campaign, found) if pace[1] is None else _needed(pace[1])
+            asking.append((campaign, found, min(n, pace[0])))
+            portions += asking[-1][2]
             at += 1
         else:
-            _wait(turn, relay, campaign, found)
+            _wait(turn, relay, campaign, pace if isinstance(pace, HoldReason) else _no_offer(found))
     return asking
+
+
+def _no_offer(found: Offer | HoldReason | None) -> HoldReason | None:
+    return None if isinstance(found, Offer) else found
+
+
+def _needed(rate: float) -> int:
+    """Connections that a campaign's own rate needs. All of its rate goes to one batch after the other."""
+    return max(1, math.ceil(rate * TYPICAL_SECONDS - 1e-9))
 
 
 def _batches(campaign: CampaignRow, found: Offer) -> int:
@@ -156,7 +171,8 @@ def _batches(campaign: CampaignRow, found: Offer) -> int:
 
 def _give(turn: Turn, relay: RelayRow, room: Room, asking: list[tuple[CampaignRow, Offer, int]]) -> None:
     portions = sum(n for _, _, n in asking)
-    for place, (campaign, first, _) in enumerate(asking):
+    for place, (campaign, first, own) in enumerate(asking):
+        rest, at_once = portions - own, own if _paced(campaign) else 1
         found: Offer | HoldReason | None = first if place == 0 else offer(turn, campaign)
         while True:
             if not isinstance(found, Offer):
@@ -165,13 +181,18 @@ def _give(turn: Turn, relay: RelayRow, room: Room, asking: list[tuple[CampaignRo
             if room.connections <= 0:
                 _hold_all(turn, relay, {campaign.campaign_id: None}, _taken(turn, relay))
                 break
-            share = -(-room.connections // max(1, portions))
+            share = -(-room.connections * at_once // max(1, portions))
             refused = _portion(turn, relay, room, campaign, found, share)
-            portions -= 1
+            portions = max(rest, portions - at_once)
             if refused is not None:
                 set_hold(turn, campaign, refused)
                 break
             found = offer(turn, campaign)
+        portions = rest
+
+
+def _paced(campaign: CampaignRow) -> bool:
+    return campaign.plan is not None and campaign.plan.pace.rate is not None
 
 
 def _portion(
@@ -197,7 +218,7 @@ def _portion(
         rate = due if rate is None else min(rate, due)
     if rate is not None:
         n = min(n, max(1, int(rate * settings.permit_seconds)))
-        connections = min(connections, n)
+        connections = min(connections, n, _needed(rate) if _paced(campaign) else n)
     permit = issue(turn, campaign, batch, found, n, connections, rate, probe=room.probe)
     room.connections -= connections
     room.rate_free -= rate or 0.0

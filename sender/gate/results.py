@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.chunk import ChunkResult
+from schemas.chunk import ChunkResult, SendError
 from sender.gate import quota
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
@@ -11,10 +11,12 @@ from sender.gate.permits import chunk_of
 from sender.gate.rows import BatchRow, CampaignRow, Down, Permit, RelayRow
 from sender.gate.show import MAX_ERRORS, count_accepted, settle
 from sender.gate.states import ENDED
-from sender.gate.tables import doubtful_ranges
 
 MAX_BACKOFF = 60.0
 """Real seconds between two tries of a relay that is down."""
+
+UNREADY_SECONDS = 5.0
+"""Real seconds until a sender is asked again for what it did not have yet."""
 
 
 def apply_result(turn: Turn, result: ChunkResult) -> None:
@@ -44,8 +46,12 @@ def _take_totals(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: Chu
     batch.failed = rs.within(result.failed, batch.size) if result.failed else []
     batch.in_doubt = rs.within(result.in_doubt, batch.size) if result.in_doubt else []
     for error in result.errors:
-        if error not in campaign.last_errors:
-            campaign.last_errors = [*campaign.last_errors, error][-MAX_ERRORS:]
+        _note(campaign, error)
+
+
+def _note(campaign: CampaignRow, error: SendError) -> None:
+    if error not in campaign.last_errors:
+        campaign.last_errors = [*campaign.last_errors, error][-MAX_ERRORS:]
 
 
 def _take_permit(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, result: ChunkResult) -> None:
@@ -92,6 +98,7 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
 
 
 def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, result: ChunkResult) -> None:
+    """What was not begun waits again. Who is in doubt stays so: whether to resend is counted by the owner alone."""
     unsent = rs.common(result.unsent, permit.ranges) if result.unsent else []
     if campaign.state in ENDED:
         batch.cancelled = rs.union(batch.cancelled, unsent)
@@ -102,16 +109,15 @@ def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit
         if batch.failures >= turn.tables.settings.max_failures:
             _drop(turn, campaign, batch, permit, unsent)
             return
-        batch.retry_real = turn.real + 2.0 ** (batch.failures - 1)
-        turn.tables.wake_real(batch.retry_real, "retry", f"{batch.campaign_id}/{batch.number}")
+        turn.tables.rest(campaign, batch, turn.real + 2.0 ** (batch.failures - 1))
+    elif result.stopped == "unready":
+        batch.error = result.detail or "something is not there yet"
+        turn.tables.rest(campaign, batch, turn.real + UNREADY_SECONDS)
     else:
         batch.failures = 0
     batch.open = rs.union(batch.open, unsent) if unsent else batch.open
     if campaign.release_day == turn.tables.domain_of(campaign).day:
         campaign.release_left += rs.total(unsent)
-    plan = campaign.plan
-    if plan is not None and plan.in_doubt == "resend" and batch.round < plan.max_retries:
-        release_again(batch, doubtful_ranges(batch))  # with an end: a relay that never replies would mail for ever
 
 
 def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, unsent: rs.Ranges) -> None:
@@ -121,6 +127,7 @@ def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, un
         f"chunk {permit.id} of batch {batch.campaign_id}/{batch.number} failed {batch.failures} times: {batch.error}"
     )
     turn.out.dead.append(Dead(error, chunk, batch.failures))
+    _note(campaign, SendError(email="", error=error, attempts=batch.failures, at=turn.now))
     batch.dropped = rs.union(batch.dropped, unsent)
     batch.error, batch.failures = f"{error}; its recipients are failed (`rampa campaign retry` tries them again)", 0
 

@@ -130,6 +130,7 @@ class CampaignRow:
     batches: dict[int, BatchRow] = derived(factory=dict)
     waiting: list[int] = derived(factory=list)  # negative batch numbers, ascending: the last one is the next
     permits: dict[str, BatchRow] = derived(factory=dict)
+    resting: set[int] = derived(factory=set)  # batches that wait for their `retry_real`
     totals: list[int] = derived(factory=lambda: [0] * 7)
     states: dict[BatchState, int] = derived(factory=dict)
     hold: HoldReason | None = derived(None)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from schemas import topics
 from schemas.base import Model
-from schemas.batch import BatchPlanned, PlanComplete
+from schemas.batch import BatchPlanned, PlanComplete, PlanFailed
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.command import GateCommand
 from schemas.gate_state import GateRow
@@ -37,11 +37,14 @@ log = logging.getLogger(__name__)
 KINDS: dict[str, type[Model]] = {
     "batch_planned": BatchPlanned,
     "plan_complete": PlanComplete,
+    "plan_failed": PlanFailed,
     "chunk_result": ChunkResult,
     "command": GateCommand,
     "reputation": ReputationChanged,
 }
 _ROW_HEADERS = GateRow.headers()
+Rows = dict[bytes, bytes | None]
+"""Rows to be written by key; None: deleted."""
 
 
 class Unreadable(ValueError):
@@ -70,9 +73,14 @@ def decode(value: bytes | None) -> GateInput:
         raise Unreadable(f"{kind}: {problems}") from None
 
 
+def row_key(table: Table, name: str) -> bytes:
+    """Key of a row on `gate.state`."""
+    return f"{table}:{name}".encode()
+
+
 def encode_row(table: Table, name: str, row: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """Key and value of a row on `gate.state`: the same bytes as `GateRow.encode`, without its detour."""
-    return f"{table}:{name}".encode(), orjson.dumps({"table": table, "name": name, "row": row})
+    return row_key(table, name), orjson.dumps({"table": table, "name": name, "row": row})
 
 
 @dataclass(slots=True)
@@ -122,7 +130,7 @@ class GateRole:
     def step(self, inputs: Sequence[Input], now: float) -> Effects | None:
         """All inputs, then whatever is due by the time. `now`: Unix seconds."""
         effects = Effects()
-        changed: dict[int, dict[bytes, bytes]] = {}
+        changed: dict[int, Rows] = {}
         for record in inputs:
             owned = self._partitions.get(record.partition)
             if owned is not None:
@@ -134,7 +142,7 @@ class GateRole:
         effects.state = [(p, key, value) for p, rows in changed.items() for key, value in rows.items()]
         return effects if inputs or effects.state or effects.outputs else None
 
-    def _take(self, owned: Partition, record: Input, now: float, effects: Effects, rows: dict[bytes, bytes]) -> None:
+    def _take(self, owned: Partition, record: Input, now: float, effects: Effects, rows: Rows) -> None:
         """One input: its decision, or a dead letter. After a failure the tables are made again and it is retried."""
         try:
             given = decode(record.value)
@@ -161,11 +169,15 @@ class GateRole:
 
     def _gather(
         self, owned: Partition, partition: int, decision: Decision, record: Input | None, effects: Effects,
-        rows: dict[bytes, bytes],
+        rows: Rows,
     ) -> None:  # fmt: skip
         for (table, name), row in decision.rows.items():
             key, value = encode_row(table, name, to_json(row))
             owned.rows[key] = rows[key] = value
+        for table, name in decision.gone:
+            key = row_key(table, name)
+            owned.rows.pop(key, None)
+            rows[key] = None
         out = [self._order(order) for order in decision.orders]
         out += [
             Output(

@@ -163,6 +163,11 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
     if relay.down is not None and not any(h.reason == "relay_down" for h in found):
         wait = max(0.0, relay.down.next_real - turn.real) * turn.tables.speed
         found.append(holds.relay_down(relay, turn.real, turn.now, turn.now + timedelta(seconds=wait)))
+    rests = [b for n in sorted(campaign.resting) if (b := campaign.batches[n]).retry_real is not None]
+    if rests:
+        first = min(rests, key=lambda b: b.retry_real or 0.0)
+        wait = max(0.0, (first.retry_real or 0.0) - turn.real) * turn.tables.speed
+        found.append(holds.resting(first, turn.real, turn.now + timedelta(seconds=wait)))
     silent = [b.permit for b in campaign.permits.values() if b.permit and b.permit.silent(turn.real, after)]
     if silent:
         found.append(holds.no_sender(len(silent), turn.real - min(p.issued_real for p in silent)))

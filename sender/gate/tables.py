@@ -144,12 +144,18 @@ class Tables:
         campaign = self.campaigns[batch.campaign_id]
         self.add_batch(campaign, batch)
         if batch.retry_real is not None:
-            self.wake_real(batch.retry_real, "retry", f"{batch.campaign_id}/{batch.number}")
+            self.rest(campaign, batch, batch.retry_real)
         if batch.permit is not None:
             batch.permit.n = rs.total(batch.permit.ranges)
             self.hold_permit(campaign, batch)
             self.domain_of(campaign).reserved += batch.permit.n
             self.relay(campaign.relay).reserved += batch.permit.n
+
+    def rest(self, campaign: CampaignRow, batch: BatchRow, until: float) -> None:
+        """The batch is not released before `until`, in real time."""
+        batch.retry_real = until
+        campaign.resting.add(batch.number)
+        self.wake_real(until, "retry", f"{batch.campaign_id}/{batch.number}")
 
     def hold_permit(self, campaign: CampaignRow, batch: BatchRow) -> None:
         """The batch's permit is open: it is known by its name, and will be asked for."""

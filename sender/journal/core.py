@@ -8,6 +8,8 @@ The rules, and why nobody is mailed twice and nobody forgotten:
   of one that no server took or may have taken.
 - What the previous owner left intended has an unknown outcome: it becomes in doubt (`interrupted`), unless the
   permit says `resend`.
+- Who is in doubt is sent again by itself at most `max_retries` times in all: tries are counted over permits and
+  rounds, and nobody else counts. Beyond that only a person's order sends again, one message an order.
 - A permit ends once, when nothing of it is intended any more; then all its indices that are open are `unsent`.
 
 Callers apply a change only together with the committed rows of it (`sender.journal.rows`).
@@ -256,7 +258,7 @@ def stopped_by(control: Control) -> Stopped:
 
 
 def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
-    """What failed or is in doubt since an earlier round is open in this one."""
+    """What failed or is in doubt since an earlier round is open in this one; its tries go on being counted."""
     windows = dict(journal.windows)
     for start, low, high in pieces(chunk.ranges):
         window = windows.get(start)
@@ -264,7 +266,7 @@ def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
             continue
         for i in range(low, high):
             if window.states[i] in {FAILED, IN_DOUBT} and window.rounds[i] < chunk.round:
-                window = _with_state(window, i, OPEN, window.rounds[i], 0)
+                window = _with_state(window, i, OPEN, window.rounds[i], window.attempts[i])
         windows[start] = window
     return replace(journal, windows=windows)
 

@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from schemas.calendar import local_day, next_midnight
 from schemas.chunk import SendError
+from sender.journal.report import clipped
 from sender.journal.values import Ended, Permit, Window
 
 ERRORS_KEPT = 5
@@ -44,7 +45,9 @@ class Count:
     def add(self, outcome: Ended, attempt: int, begun_at: datetime) -> None:
         """One outcome; `begun_at` is when its index became intended."""
         if outcome.kind == "failed":
-            self._errors.append(SendError(email=outcome.email, error=outcome.text, attempts=attempt, at=outcome.at))
+            self._errors.append(
+                SendError(email=outcome.email, error=clipped(outcome.text), attempts=attempt, at=outcome.at)
+            )
         if outcome.kind in {"not_begun", "suppressed"} or not outcome.tries:
             return
         day = self._day_of(begun_at if outcome.recovered else outcome.at)

@@ -11,7 +11,11 @@ from schemas.chunk import Chunk, ChunkResult
 from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, OPEN, SUPPRESSED, WINDOW
 from sender.journal.values import BatchJournal, merged
 
-Stopped = Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "shutdown"]
+Stopped = Literal[
+    "done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown",
+]  # fmt: skip
+MAX_WORDS = 1000
+"""Characters of a server's words, or ours, in a report."""
 
 
 def finished(
@@ -22,7 +26,12 @@ def finished(
     if chunk is None:
         raise ValueError(f"{journal.campaign_id}/{journal.batch_number} has no permit to end")
     result = _result(journal, chunk, now).model_copy(
-        update={"final": True, "unsent": unsent(journal, chunk), "stopped": stopped, "detail": detail}
+        update={
+            "final": True,
+            "unsent": unsent(journal, chunk),
+            "stopped": stopped,
+            "detail": clipped(detail or "") or None,
+        }
     )
     return replace(journal, permit=replace(permit, result=result), version=result.version), result
 
@@ -38,6 +47,11 @@ def reported(journal: BatchJournal, now: datetime) -> tuple[BatchJournal, ChunkR
         raise ValueError(f"{journal.campaign_id}/{journal.batch_number} has no permit to report on")
     result = _result(journal, chunk, now)
     return replace(journal, version=result.version), result
+
+
+def clipped(words: str) -> str:
+    """`words`, cut to what a report carries of one error: its record must fit whatever a server says."""
+    return words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + "…"
 
 
 def answer_older(journal: BatchJournal, chunk: Chunk, now: datetime) -> tuple[BatchJournal, ChunkResult]:

@@ -29,6 +29,9 @@ _MARK = "\ud800"
 _WORD = r"[A-Za-z0-9!#$%()*+,/:;?@\[\\\]^_`{|}~-]"
 tame = re.compile(rf"(?=.{{1,72}}\Z){_WORD}(?:[.]|{_WORD})*(?: (?:[.]|{_WORD})+)*").fullmatch
 """A text that every filter here leaves as it is but `urlencode`, and that is its own quoted-printable form."""
+_LETTER = r"""[^\s\x00-\x1f\x7f-\x9f=&<>"'.\ud800-\udfff]"""
+wide = re.compile(rf"(?=.{{1,24}}\Z){_LETTER}(?:[.]|{_LETTER})*(?: (?:[.]|{_LETTER})+)*").fullmatch
+"""A text in any script that every filter here leaves as it is but `urlencode`, and that takes few octets."""
 tame_in_url = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,71}").fullmatch
 """The same for any place in a URL."""
 

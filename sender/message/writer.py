@@ -7,6 +7,7 @@ its places (at once when it is tame: short ASCII that every encoding leaves as i
 from __future__ import annotations
 
 import re
+from binascii import b2a_qp
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,7 +20,7 @@ from sender.message.envelope import Envelope
 from sender.message.headers import one_line, text_header
 from sender.message.parts import Variant
 from sender.message.sandbox import MAX_OUTPUT
-from sender.message.simple import Flat, Value, tame, tame_in_url
+from sender.message.simple import Flat, Value, tame, tame_in_url, wide
 
 Core = Callable[[Sequence[object], str, bytes], Envelope | None]
 """(row, what stands before the @ of its Message-ID, Date header) to its message; None, or what it raises: the row is
@@ -88,9 +89,9 @@ class Writer:
         lines.append(" return new(Envelope, (mail_from, rcpt, content, '<' + token + at, smtputf8 or utf8, True))")
         self.objects |= {
             "wire": wire_address, "most": MAX_OUTPUT, "new": tuple.__new__, "Envelope": Envelope, "tame": tame,
-            "tame_in_url": tame_in_url, "mail_from": self.frame.mail_from, "at": f"@{self.frame.domain}>",
-            "smtputf8": self.frame.smtputf8, "in_base64": in_base64, "SOFT": SOFT, "plain_subject": _plain_subject,
-            "subject_of": _subject_header,
+            "tame_in_url": tame_in_url, "wide": wide, "b2a_qp": b2a_qp, "mail_from": self.frame.mail_from,
+            "at": f"@{self.frame.domain}>", "smtputf8": self.frame.smtputf8, "in_base64": in_base64, "SOFT": SOFT,
+            "plain_subject": _plain_subject, "subject_of": _subject_header,
         }  # fmt: skip
         exec("\n".join(lines), self.objects)  # noqa: S102  (nothing of a template or row is in the lines, only our names)
         core: Core = self.objects["core"]
@@ -176,11 +177,12 @@ class Writer:
             here = [(value, kind, to) for value, kind, to in uses if value.in_url is in_url]
             if not here:
                 continue
-            forms = {"text": "v", "quoted": "e + SOFT", "last": "e", "raw": "e"}
-            simple = " = ".join(to for _, kind, to in here if kind == "quoted")
-            lines += [f" if v.__class__ is str and {test}(v):", "  e = v.encode()"]
-            lines += [f"  {simple} = e + SOFT"] if simple else []
-            lines += [f"  {to} = {forms[kind]}" for _, kind, to in here if kind != "quoted"]
+            lines += [f" if v.__class__ is str and {test}(v):", *_forms(here, "v.encode()", "v.encode()")]
+            if not in_url and sum(kind in {"quoted", "last"} for _, kind, _ in here) > 1:
+                lines += [
+                    " elif v.__class__ is str and wide(v) and len(q := b2a_qp(v.encode())) <= 72:",
+                    *_forms(here, "q", "v.encode()"),
+                ]
             lines += [" else:", *(f"  {to} = encode_{to}(v)" for _, _, to in here)]
         return lines
 
@@ -203,6 +205,14 @@ class Writer:
             if one:
                 out.append(one)
         return out
+
+
+def _forms(uses: Sequence[tuple[Value, str, str]], quoted: str, raw: str) -> list[str]:
+    """What a text that no filter changes becomes in each place, given its quoted-printable form and its octets."""
+    forms = {"text": "v", "last": quoted, "raw": raw}
+    carried = "".join(f"{to} = " for _, kind, to in uses if kind == "quoted")
+    lines = [f"  {carried}{quoted} + SOFT"] if carried else []
+    return lines + [f"  {to} = {forms[kind]}" for _, kind, to in uses if kind != "quoted"]
 
 
 def _encoder(value: Value, kind: str) -> Encoder:

@@ -15,8 +15,7 @@ import logging
 import select
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sender.smtp import flight as fl
 from sender.smtp.feed import Ending, Feed
@@ -24,6 +23,7 @@ from sender.smtp.flight import Flight
 from sender.smtp.learned import Mode, Problem, Report
 from sender.smtp.outcomes import Outcome
 from sender.smtp.replies import ReplyReader, words
+from sender.smtp.watch import Loop, Patience, Watch
 from sender.smtp.wire import Offer, Outgoing, Unsendable, body, chunk, envelope
 
 log = logging.getLogger(__name__)
@@ -35,35 +35,6 @@ BATCH = 128 * 1024
 NOT_OURS = "not ours any more"
 _QUIT_SECONDS = 5.0
 _POLLRDHUP = getattr(select, "POLLRDHUP", 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds of real time (RFC 5321, 4.5.3.2)."""
-
-    mail: float = 300.0
-    rcpt: float = 300.0
-    data: float = 120.0
-    block: float = 180.0
-    """For the server to read some of what was written."""
-    message: float = 600.0
-    """Giving up early is how mail is sent twice."""
-
-    @classmethod
-    def of(cls, unit: float) -> Patience:
-        """Where the RFC says a minute, `unit` seconds: a relay's `timeout`."""
-        return cls(5 * unit, 5 * unit, 2 * unit, 3 * unit, 10 * unit)
-
-
-class Timer(Protocol):
-    def cancel(self) -> None: ...
-
-
-class Loop(Protocol):
-    """What a pipe needs of an event loop."""
-
-    def time(self) -> float: ...
-    def call_at(self, when: float, callback: Callable[[], object], /) -> Timer: ...
 
 
 class MessagePipe(asyncio.Protocol):
@@ -94,12 +65,7 @@ class MessagePipe(asyncio.Protocol):
         self._window = window if mode is Mode.CHUNKING else 2
         self._report = report
         self._loop: Loop = loop or asyncio.get_running_loop()
-        self._limits = {
-            fl.RSET: patience.mail, fl.MAIL: patience.mail, fl.RCPT: patience.rcpt, fl.DATA: patience.data,
-            fl.LONE: patience.message, fl.MESSAGE: patience.message,
-        }  # fmt: skip
-        self._block = patience.block
-        self._tick = min(*self._limits.values(), self._block)
+        self._watch = Watch(self._loop, patience, stage=self._waits_for, unread=self._unread, late=self._late)
         self._transport: Any = None
         self._poll: select.poll | None = None
         self._reader = ReplyReader()
@@ -114,10 +80,7 @@ class MessagePipe(asyncio.Protocol):
         """Those whose bodies are in `_out`."""
         self._dirty = False
         self._told = False
-        self._paused = self._stopping = self._quitting = self._gone = self._busy = False
-        self._since = 0.0
-        self._unread = 0
-        self._timer: Timer | None = None
+        self._paused = self._stopping = self._quitting = self._gone = self._busy = self._again = False
         self._problem: tuple[Problem, str] | None = None
         self._proved = False
         self._failure: Exception | None = None
@@ -140,7 +103,9 @@ class MessagePipe(asyncio.Protocol):
 
     def kick(self) -> None:
         """There are messages again. Harmless at any time."""
-        if not (self._gone or self._busy or self._transport is None):
+        if self._busy:
+            self._again = True
+        elif not self._gone and self._transport is not None:
             self._advance(refill=True)
 
     def stop(self) -> None:
@@ -165,7 +130,7 @@ class MessagePipe(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._gone:
             return
-        self._since = self._loop.time()
+        self._watch.alive()
         self._busy = True
         for code, text in self._reader.feed(data):
             if self._awaited == 0:
@@ -191,7 +156,7 @@ class MessagePipe(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        self._since = self._loop.time()
+        self._watch.alive()
         self.kick()
 
     # -- replies ------------------------------------------------------------------------------------------
@@ -236,7 +201,7 @@ class MessagePipe(asyncio.Protocol):
 
     def _advance(self, *, refill: bool) -> None:
         """Whatever may be written now, in one write."""
-        self._busy = True
+        self._busy, self._again = True, False
         try:
             if self._failure is not None:
                 raise self._failure
@@ -249,6 +214,8 @@ class MessagePipe(asyncio.Protocol):
             self._busy = False
         if self._stopping and not (self._flights or self._gone or self._quitting):
             self._quit()
+        elif self._again and not self._gone:  # kicked after its feed had said that there was nothing
+            self._loop.call_at(self._loop.time(), self.kick)
 
     def _go_on(self) -> bool:
         """What the first message's last reply asks for. False: the connection is gone."""
@@ -355,19 +322,20 @@ class MessagePipe(asyncio.Protocol):
             flight.written = True
         self._bodies.clear()
         if self._awaited == 0:
-            self._since = self._loop.time()
+            self._watch.alive()
         self._awaited += self._owed
         self._owed = 0
         data = b"".join(self._out)
         self._out.clear()
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._since + self._tick, self._look)
+        self._watch.arm()
         self._transport.write(data)
 
     def _quit(self) -> None:
         self._quitting = True
         self._awaited = 1
-        self._loop.call_at(self._loop.time() + min(_QUIT_SECONDS, self._tick), lambda: self._end(Ending("finished")))
+        self._loop.call_at(
+            self._loop.time() + min(_QUIT_SECONDS, self._watch.shortest), lambda: self._end(Ending("finished"))
+        )
         self._transport.write(b"QUIT\r\n")
 
     # -- how it ends --------------------------------------------------------------------------------------
@@ -379,27 +347,18 @@ class MessagePipe(asyncio.Protocol):
             return True
         return False
 
-    def _look(self) -> None:
-        """The connection's one timer: is anything overdue?"""
-        self._timer = None
-        if self._gone or self._quitting or not self._awaited or not self._flights:
-            return
-        now = self._loop.time()
-        unread = self._transport.get_write_buffer_size()
-        if unread != self._unread:
-            self._since, self._unread = now, unread
-        limit = self._block if unread else self._limits[self._flights[0].stage]
-        if now >= self._since + limit:
-            self._late(limit, unread)
-        else:
-            self._timer = self._loop.call_at(min(self._since + limit, now + self._tick), self._look)
+    def _waits_for(self) -> int | None:
+        """The stage whose reply is awaited."""
+        return self._flights[0].stage if self._awaited and self._flights and not self._gone else None
 
-    def _late(self, limit: float, unread: int) -> None:
-        head = self._flights[0]
-        if self._mid_group(head):
-            self._problem = ("timeout", f"no reply within {limit:g} s")
-        what = f"the server has read nothing for {limit:g} s" if unread else f"no reply within {limit:g} s"
-        self._end(Ending("timeout", what))
+    def _unread(self) -> int:
+        held: int = self._transport.get_write_buffer_size()
+        return held
+
+    def _late(self, text: str) -> None:
+        if self._mid_group(self._flights[0]):
+            self._problem = ("timeout", text)
+        self._end(Ending("timeout", text))
 
     def _mid_group(self, head: Flight) -> bool:
         """Whether the server has answered some of what was written at once, and not the rest."""
@@ -422,8 +381,7 @@ class MessagePipe(asyncio.Protocol):
         if self._gone:
             return
         self._gone = self._busy = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._watch.cancel()
         if self._transport is not None:
             (self._transport.close if ending.kind == "finished" else self._transport.abort)()
         self._out.clear()

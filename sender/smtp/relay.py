@@ -22,7 +22,8 @@ from sender.smtp.errors import RelayDown
 from sender.smtp.feed import Feed
 from sender.smtp.learned import Learned, Report, learn, mode_for
 from sender.smtp.outcomes import split_enhanced
-from sender.smtp.pipeline import MessagePipe, Patience
+from sender.smtp.pipeline import MessagePipe
+from sender.smtp.watch import Patience
 from sender.smtp.wire import Offer
 from streams.settings import RelaySettings
 

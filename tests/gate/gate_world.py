@@ -260,6 +260,8 @@ class World:
         for key, row in decision.rows.items():
             assert key == row_name(row)
             self.store[key] = json.dumps(to_json(row))
+        for key in decision.gone:
+            self.store.pop(key, None)
         for progress in decision.progress:
             assert progress.conserved() == progress.recipients
             CampaignProgress.decode(progress.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from time import process_time
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from gate_world import (
     settings,
 )  # fmt: skip
 
-from schemas.batch import HoldReason, PlanComplete
+from schemas.batch import HoldReason, PlanComplete, PlanFailed
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.records import ReputationChanged
 from schemas.strategy import Step, Strategy
@@ -109,6 +110,43 @@ def test_a_plan_that_contradicts_itself_fails() -> None:
     world = silent()
     world.give(*plan(gate_campaign(size=30), [25]))
     assert world.progress["c"].problems[0].problem == "the batches have 25 recipients, the plan has 30"
+
+
+def test_a_plan_that_is_given_up_leaves_one_small_row_and_what_comes_late_is_ignored() -> None:
+    world = silent()
+    campaign = gate_campaign(size=75)
+    inputs = plan(campaign, [25, 25, 25])
+    failed = PlanFailed(relay="main", campaign_id="c", content_hash="hash", problems=("the file is gone",))
+    world.give(*inputs[:2])
+    world.command("pause")
+    world.give(failed)
+    assert {key for key in world.store if key[0] in {"campaign", "batch"}} == {("campaign", "c")}
+    assert len(world.store["campaign", "c"]) < 250
+    assert {n: (b.state, b.cancelled, b.error) for (_, n), b in world.batches.items()} == {
+        1: ("cancelled", 25, "the file is gone"), 2: ("cancelled", 25, "the file is gone"),
+    }  # fmt: skip
+    assert world.core.tables.campaigns["c"].batches == {}
+    store = dict(world.store)
+    world.give(inputs[2], failed)
+    world.restart_now()
+    world.give(inputs[1])
+    assert (world.store, world.progress, world.dead) == (store, {}, [])
+    world.command("resume")
+    assert "campaign c is failed" in world.dead[0].error
+
+
+def test_a_plan_that_is_given_up_before_any_of_it_came_is_ignored_when_it_comes() -> None:
+    world = silent()
+    world.give(PlanFailed(relay="main", campaign_id="c", content_hash="hash"), *plan(gate_campaign(size=25), [25])[:1])
+    assert {key for key in world.store if key[0] in {"campaign", "batch"}} == {("campaign", "c")}
+
+
+def test_a_plan_that_is_complete_cannot_be_given_up() -> None:
+    world = silent()
+    world.give(*plan(gate_campaign(size=25), [25]))
+    world.give(PlanFailed(relay="main", campaign_id="c", content_hash="hash", problems=("late",)))
+    assert world.progress["c"].state == "running"
+    assert "its plan is complete" in world.dead[0].error
 
 
 def test_a_campaign_without_valid_recipients_is_completed_at_once() -> None:
@@ -601,17 +639,115 @@ def test_who_is_in_doubt_can_be_sent_again() -> None:
     assert "for one address" in world.dead[0].error
 
 
-def test_a_campaign_that_resends_releases_who_is_in_doubt_by_itself() -> None:
+def test_a_campaign_that_resends_releases_what_its_owner_gives_back_and_no_round_of_its_own() -> None:
     world = silent(settings(warm=True))
     campaign = gate_campaign(size=10, strategy=batch_strategy(10, interval=0), in_doubt="resend")
     world.give(*plan(campaign, [10]))
-    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
-    assert (last(world).round, last(world).ranges) == (1, ((3, 5),))
-    for version in (2, 3, 4):
-        world.give(result(last(world), version, accepted=8, in_doubt=[(3, 5)]))
-    assert last(world).round == 3
+    world.give(result(last(world), accepted=8, unsent=[(3, 5)]))
+    assert (last(world).round, last(world).ranges) == (0, ((3, 5),))
+    world.give(result(last(world), 2, accepted=8, in_doubt=[(3, 5)]))
     progress = world.core.progress("c", world.now, world.real)
-    assert (progress.state, progress.in_doubt) == ("completed", 2)
+    assert (progress.state, progress.in_doubt, len(world.chunks)) == ("completed", 2, 2)
+
+
+def test_the_largest_batch_shattered_into_single_failures_stays_small_and_quick() -> None:
+    size = 10_000
+    world = silent(settings(warm=True, max_permit=size))
+    world.give(*plan(gate_campaign(size=size, strategy=batch_strategy(size, interval=0)), [size]))
+    failed, doubtful = [(i, i + 1) for i in range(0, size, 2)], [(i, i + 1) for i in range(1, size, 2)]
+    began = process_time()
+    world.give(result(last(world), failed=failed, in_doubt=doubtful, accepted=0))
+    world.command("retry")
+    world.command("resolve", resolution="accepted")
+    chunk, order = last(world), world.controls[-1]
+    assert (chunk.permitted(), chunk.round, len(order.indices)) == (5000, 1, 5000)
+    world.give(result(chunk, 2, failed=failed, in_doubt=doubtful, accepted=0, unsent=failed))
+    world.command("resolve", resolution="resend")
+    assert process_time() - began < 3  # seconds; comparing each range with each other took a minute
+    written = [*world.store.values(), chunk.encode(), last(world).encode(), order.encode()]
+    assert max(map(len, written)) < 500_000
+
+
+def failing(world: World, version: int, stopped: str, words: str) -> None:
+    """The newest permit ends with nothing done."""
+    chunk = last(world)
+    more = {"begun": 0, "accepted": 0, "sent_on": {}, "unsent": chunk.ranges, "stopped": stopped, "detail": words}
+    world.give(result(chunk, version, **more))
+
+
+def test_what_goes_wrong_with_a_whole_batch_is_among_the_campaigns_last_errors_and_holds() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10, interval=0)), [10]))
+    for version in (1, 2):
+        failing(world, version, "error", "the template has no end")
+        assert (hold(world).reason, hold(world).figures["batch"]) == ("error", 1)
+        assert "the template has no end" in hold(world).detail
+        world.restart_now()
+        assert hold(world).reason == "error"
+        world.run(until=world.now + timedelta(seconds=5))
+    failing(world, 3, "error", "the template has no end")
+    found = world.core.progress("c", world.now, world.real)
+    assert (found.state, found.failed, found.holds) == ("completed", 10, ())
+    assert [(e.email, e.attempts) for e in found.last_errors] == [("", 3)]
+    assert "the template has no end" in found.last_errors[0].error
+    assert world.progress["c"].last_errors == found.last_errors
+
+
+def test_what_a_sender_does_not_have_yet_is_waited_for_and_nobody_fails_by_it() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10, interval=0)), [10]))
+    for version in range(1, 11):
+        failing(world, version, "unready", "campaign c is not on the topic campaigns")
+        assert "is not on the topic campaigns" in hold(world).detail
+        world.run(until=world.now + timedelta(seconds=10))
+    world.give(result(last(world), 11))
+    progress = world.progress["c"]
+    assert (progress.state, progress.accepted, progress.failed, progress.last_errors) == ("completed", 10, 0, ())
+    assert (world.dead, len({c.permit_id for _, c in world.chunks})) == ([], 11)
+
+
+def two_campaigns(config: Any, **pace: Any) -> World:
+    """An older campaign with a pace of its own, and one without; five batches each."""
+    world = silent(config)
+    strategy = batch_strategy(500, interval=0)
+    world.give(*plan(gate_campaign("slow", size=500, strategy=strategy, **pace), [100] * 5))
+    later = MONDAY + timedelta(seconds=1)
+    quick = gate_campaign("quick", size=500, strategy=strategy, created_at=later, start_at=MONDAY)
+    world.give(*plan(quick, [100] * 5))
+    return world
+
+
+def connections(world: World, campaign: str) -> int:
+    return sum(c.connections for _, c in world.chunks if c.campaign_id == campaign)
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.2, 1), (1.0, 1), (2.5, 3), (4.0, 4)])
+@pytest.mark.parametrize("relay_rate", [None, 50.0])
+def test_a_slowly_paced_campaign_leaves_the_connections_that_it_does_not_need(
+    rate: float, needed: int, relay_rate: float | None
+) -> None:
+    world = two_campaigns(settings(warm=True, connections=5, rate=relay_rate), rate=rate)
+    assert connections(world, "slow") == needed
+    assert connections(world, "quick") == 5 - needed
+    assert sum(c.rate or 0 for _, c in world.chunks if c.campaign_id == "slow") == pytest.approx(rate)
+    assert hold(world, "slow").reason == "rate"
+
+
+def test_a_paced_campaign_leaves_room_also_for_those_who_begin_in_the_same_turn() -> None:
+    world = silent(settings(warm=True, connections=5))
+    strategy = batch_strategy(500, interval=0)
+    at = MONDAY + timedelta(minutes=10)
+    for name, rate, created in (("slow", 1.0, MONDAY), ("quick", None, MONDAY + timedelta(seconds=1))):
+        campaign = gate_campaign(name, size=500, strategy=strategy, created_at=created, start_at=at, rate=rate)
+        world.give(*plan(campaign, [100] * 5))
+    world.run(until=at + timedelta(seconds=1))
+    assert (connections(world, "slow"), connections(world, "quick")) == (1, 4)
+
+
+def test_a_pace_that_is_quicker_than_the_relay_costs_a_campaign_nothing_of_its_share() -> None:
+    world = silent(settings(warm=True, connections=10, rate=1.0))
+    world.give(*plan(gate_campaign(size=100, strategy=batch_strategy(100), rate=5.0), [100]))
+    assert last(world).rate == pytest.approx(1.0)
 
 
 def test_another_strategy_re_times_what_is_not_yet_released() -> None:

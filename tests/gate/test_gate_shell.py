@@ -14,7 +14,7 @@ from gate_world import MONDAY, batch_strategy, gate_campaign, plan, planned, set
 
 from schemas import topics
 from schemas.base import Model
-from schemas.batch import Batch
+from schemas.batch import Batch, PlanFailed
 from schemas.chunk import Chunk, ChunkResult
 from schemas.gate_state import GateRow
 from schemas.progress import CampaignProgress
@@ -169,6 +169,18 @@ def test_a_chunk_that_failed_three_times_goes_to_the_dead_letters_of_its_topic()
     assert b"no recipients" in headers["error"]
     assert (headers["schema"], headers["attempts"]) == (b"Chunk/1", b"3")
     assert [p["failed"] for p in values(effects, topics.CAMPAIGN_PROGRESS)] == [10]
+
+
+def test_the_rows_of_a_plan_that_is_given_up_are_deleted() -> None:
+    made = role()
+    one, two, _ = a_plan()
+    made.step([record(one, 0), record(two, 1)], 1000.0)
+    failed = PlanFailed(relay="main", campaign_id="c", content_hash="hash", problems=("the file is gone",))
+    effects = made.step([record(failed, 2)], 1000.1)
+    assert effects is not None
+    written = {key: value is not None for _, key, value in effects.state}
+    assert written == {b"campaign:c": True, b"batch:c/1": False, b"batch:c/2": False}
+    assert [b["state"] for b in values(effects, topics.BATCHES)] == ["cancelled", "cancelled"]
 
 
 def test_two_partitions_are_two_gates() -> None:

@@ -113,8 +113,10 @@ def test_a_plan_past_the_end_of_the_calendar_stays_at_its_end() -> None:
 
 strategies = st.builds(
     lambda limits, size, interval, most: resolve_strategy(
-        StrategySpec(type="ramp_up", daily_limits=tuple(limits), batch_size=size, interval_minutes=interval,
-                     max_batches_per_day=most), {}, warm=False
+        StrategySpec(type="own"), {
+            "own": StrategySpec(type="ramp_up", daily_limits=tuple(limits), batch_size=size, interval_minutes=interval,
+                                max_batches_per_day=most)
+        }, warm=False
     ),
     st.lists(st.integers(1, 300), min_size=1, max_size=8),
     st.none() | st.integers(1, 100),

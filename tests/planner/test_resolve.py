@@ -6,15 +6,18 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from planner.commands import domain_to_gate
 from planner.errors import ProblemsFound, SourceError
 from planner.resolve import campaign_id_of, canonical, content_hash, resolve_campaign, resolve_schedule
 from planner.strategies.resolve import resolve_strategy
 from schemas.campaign import Campaign, SourceFingerprint
-from schemas.command import Origin, PlannerInput
+from schemas.command import DomainCommand, Origin, PlannerInput
 from schemas.records import DomainReputation, Template
 from schemas.request import CampaignRequest
 from schemas.strategy import Step, StrategySpec, Thresholds
+from sender.gate.settings import gate_settings
 from streams.settings import Settings
 
 NOW = datetime(2026, 2, 2, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -32,6 +35,7 @@ SETTINGS = Settings.model_validate(
         },
     }
 )
+ORIGIN = Origin(topic="domain.commands", partition=0, offset=1)
 FINGERPRINT = SourceFingerprint(kind="inline", size=1, changed="")
 STORED = {"checked-in": Template(id="checked-in", subject="Hi {{ name }}", text="x", updated_at=NOW)}
 REQUEST: dict[str, Any] = {
@@ -85,6 +89,14 @@ def test_auto_is_batch_on_a_warm_domain_and_conservative_on_one_that_has_suffere
 
 def test_an_international_sending_domain_is_known_by_its_a_labels() -> None:
     assert campaign(**{"from": {"email": "a@BÜCHER.example"}}).sending_domain == "xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize("sender", ["a@bücher.example", "a@BÜCHER.Example", "a@xn--bcher-kva.example"])
+def test_the_gate_finds_a_campaigns_domain_however_the_settings_and_the_request_write_it(sender: str) -> None:
+    made = campaign(**{"from": {"email": sender}})
+    assert gate_settings(SETTINGS).domains[made.sending_domain].relay == "main"
+    order = DomainCommand(domain="BÜCHER.example", action="pause")
+    assert domain_to_gate(order, SETTINGS.domains, ORIGIN, NOW).domain == made.sending_domain
 
 
 def test_all_problems_are_named_at_once() -> None:
@@ -231,6 +243,47 @@ def test_a_number_outside_its_range_is_a_problem(number: str, value: Any) -> Non
 )
 def test_the_ends_of_a_range_and_a_first_wait_of_zero_are_in_it(number: str, value: Any) -> None:
     resolve_strategy(StrategySpec.model_validate({"type": "batch", number: value}), {}, warm=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limits", "wrong"),
+    [
+        ("ramp_up", (50, 100, 150, 150, 150, 200), set()),
+        ("ramp_up", (1,), set()),
+        ("ramp_up", (51,), {"0"}),
+        ("ramp_up", (50, 101, 150), {"1"}),
+        ("ramp_up", (50, 100, 150, 200), {"3"}),
+        ("ramp_up", (1_000_000,), {"0"}),
+        ("auto", (50, 200), {"1"}),
+        ("conservative", (10, 20, 30, 30, 30, 51), {"5"}),
+        ("batch", (1_000_000,), set()),
+        ("falling", (90, 20), {"1"}),
+        ("falling", (90, 20, 10), set()),
+    ],
+)
+def test_a_request_may_slow_a_warm_up_down_and_never_speed_it_up(
+    kind: str, limits: tuple[int, ...], wrong: set[str]
+) -> None:
+    named = {"falling": StrategySpec(type="ramp_up", daily_limits=(100, 100, 10))}
+    found = set()
+    try:
+        resolve_strategy(StrategySpec(type=kind, daily_limits=limits), named, warm=False)
+    except ProblemsFound as e:
+        found = {p.field.removeprefix("strategy.daily_limits.") for p in e.problems}
+    assert found == wrong
+
+
+@pytest.mark.parametrize("kind", ["ramp_up", "conservative", "gentle"])
+def test_a_request_cannot_ask_for_batches_that_fill_the_memory(kind: str) -> None:
+    with pytest.raises(ProblemsFound, match=r"strategy\.batch_size: 1001 is outside 1 to 1000"):
+        resolve_strategy(StrategySpec(type=kind, batch_size=1001), SETTINGS.strategies, warm=False)
+
+
+def test_no_strategy_at_all_has_batches_over_10000() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 10000"):
+        StrategySpec(type="batch", batch_size=10_001)
+    named = {"huge": StrategySpec(type="ramp_up", daily_limits=(1_000_000,))}
+    assert resolve_strategy(StrategySpec(type="huge"), named, warm=False).steps[0].batch_size == 10_000
 
 
 def test_daily_limits_make_steps_with_batches_of_half_a_day_rounded_up() -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from planner_world import REQUEST, World
 
-from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_REQUESTS
+from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS
 from streams.clients import Kafka
 
 
@@ -26,6 +26,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Topics on each broker with a planner at work, shared by the tests of a module: each has ids of its own."""
     kafka: Kafka = request.getfixturevalue(f"{request.param}_kafka")
     world = World(kafka, f"w{uuid4().hex[:8]}.", tmp_path_factory.mktemp("planner"))
+    world.put(CAMPAIGN_PROGRESS, b"{}", key="evil")  # before its start: no planner may stumble over it
     world.process()
     # Two that nothing happens to for ten seconds, begun here so that their tests need not wait alone.
     world.put(CAMPAIGN_REQUESTS, {**REQUEST, "campaign_id": "unseen"})

@@ -8,14 +8,27 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 from planner_world import context
 
 from planner import app
 from streams.clients import Kafka
+from streams.table import TopicReader
+
+
+def lose_tables(*_: object) -> None:
+    """SIGUSR1: from now on no topic can be followed."""
+
+    def read(_: TopicReader, timeout: float) -> NoReturn:
+        raise OSError("the test took it away")
+
+    TopicReader.read = read  # type: ignore[method-assign, assignment]
+
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    signal.signal(signal.SIGUSR1, lose_tables)
     given = json.loads(sys.argv[1])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -100,7 +100,7 @@ class World:
         return found
 
     def progress(self, campaign_id: str) -> dict[str, Any]:
-        found = [p for p in self.values("campaign.progress") if p["campaign_id"] == campaign_id]
+        found = [p for p in self.values("campaign.progress") if p.get("campaign_id") == campaign_id]
         return found[-1] if found else {}
 
     def process(self, slot: str = "0") -> subprocess.Popen[bytes]:

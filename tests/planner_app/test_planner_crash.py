@@ -146,3 +146,13 @@ def test_a_broker_that_goes_away_in_the_middle_is_waited_for(kafka_home: Path, t
             assert planner.poll() is None, "the process itself went on"
         finally:
             world.close()
+
+
+def test_a_planner_that_cannot_follow_the_progress_any_more_ends_to_be_started_again(own_world: World) -> None:
+    world = own_world
+    victim = world.process()
+    world.put(CAMPAIGN_REQUESTS, {**REQUEST, "campaign_id": "one"})
+    eventually(lambda: complete(world, "one"), 40, "it works")
+    victim.send_signal(signal.SIGUSR1)
+    assert victim.wait(30) == 1
+    assert "is no longer followed (the test took it away)" in world.log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -154,7 +155,9 @@ def test_what_cannot_be_resolved_is_rejected(world: World, name: str, change: An
     world.put(CAMPAIGN_REQUESTS, {**REQUEST, **change, "campaign_id": campaign_id})
     problems = {p["field"]: p["problem"] for p in rejected(world, campaign_id)["problems"]}
     assert says in problems[field]
-    letters = [r for r in world.read("campaign.requests.dlq") if r.key == campaign_id.encode()]
+    letters = eventually(
+        lambda: [r for r in world.read("campaign.requests.dlq") if r.key == campaign_id.encode()], 15, "a dead letter"
+    )
     assert json.loads(letters[0].value or b"")["campaign_id"] == campaign_id
     assert field in dict(letters[0].headers)["error"].decode()
     assert not of(world, "batch_planned", campaign_id)
@@ -167,6 +170,25 @@ def test_a_source_that_cannot_be_planned_is_rejected_before_any_batch(world: Wor
     assert "no e-mail column" in rejected(world, "columns")["problems"][0]["problem"]
     letter = dead(world, "campaign.requests", "no e-mail column")
     assert json.loads(letter.value or b"")["template"] == REQUEST["template"]
+
+
+def test_a_plan_that_fails_midway_is_taken_back(world: World) -> None:
+    path = world.data / "cut-off.csv.gz"
+    whole = gzip.compress(b"email,first_name\n" + b"".join(b"r%d@example.com,R\n" % i for i in range(50_000)))
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    world.put(CAMPAIGN_REQUESTS, {**REQUEST, "campaign_id": "cut-off", "recipients": {"uri": path.as_uri()}})
+    told = world.wait(GATE_INPUTS, lambda v: any(i["kind"] == "plan_failed" for i in v), 60)
+    failed = next(i for i in told if i["kind"] == "plan_failed")
+    batches = of(world, "batch_planned", "cut-off")
+    assert {b["content_hash"] for b in batches} == {failed["content_hash"]}
+    assert "damaged" in failed["problems"][0]
+    assert world.progress("cut-off")["state"] == "failed"
+
+    def parts() -> dict[bytes | None, bytes | None]:
+        return {r.key: r.value for r in world.read(BATCH_RECIPIENTS) if (r.key or b"").startswith(b"cut-off/")}
+
+    assert len(parts()) >= len(batches)
+    eventually(lambda: not any(parts().values()), 30, "its recipients are taken off the topic", 0.2)
 
 
 def test_a_rejected_id_may_be_used_for_the_corrected_request(world: World) -> None:

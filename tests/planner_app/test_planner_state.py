@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from planner.errors import ProblemsFound
 from planner.resolve import content_hash, resolve_campaign
 from planner.state import MOVES, CampaignRow, DeadLetter, Decision, Publish, decide
-from schemas.batch import GateCampaign, PlanComplete
+from schemas.batch import GateCampaign, PlanComplete, PlanFailed
 from schemas.campaign import Campaign, SourceFingerprint
 from schemas.command import CampaignCommand, GateCommand, Origin, PlannerInput
 from schemas.progress import Problem
@@ -149,9 +149,21 @@ def test_a_rejection_after_resolving_gives_the_request_back_as_it_was_written() 
 
 def test_a_failed_campaign_stays_failed() -> None:
     row, decisions = run([asks("one", 1), word("resolved", 1), word("refused", 1, state="failed")])
-    assert topics(decisions[-1]) == ["campaign.progress"]
+    assert topics(decisions[-1]) == ["campaign.progress", "gate.inputs"]
     assert topics(decide(row, asks("two", 2), strategy)) == ["campaign.requests.dlq"]
     assert decide(row, word("planned", 1), strategy) == Decision()
+
+
+def test_the_gate_is_told_of_a_plan_that_was_given_up_when_batches_may_have_been_written() -> None:
+    _, decisions = run([asks("one", 1), word("resolved", 1), word("refused", 1, state="failed")])
+    told = [e.record for e in decisions[-1].effects if isinstance(e, Publish) and isinstance(e.record, PlanFailed)]
+    content = content_hash(request_of("one"))
+    assert told == [PlanFailed(relay="main", campaign_id="c", content_hash=content, problems=("f: p",))]
+    for before in ([], [word("resolved", 1)]):
+        _, decisions = run([asks("one", 1), *before, word("refused", 1)])
+        assert "gate.inputs" not in topics(decisions[-1]), "a rejected id may be used again"
+    _, decisions = run([asks("one", 1), word("refused", 1, state="failed")])
+    assert topics(decisions[-1]) == ["campaign.progress"], "it was not resolved: there is no batch"
 
 
 def test_what_the_planner_says_of_an_earlier_request_is_ignored() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from journals import HOUR, NOON, chunk, control
 
@@ -117,7 +119,7 @@ def test_what_failed_is_sent_again_in_a_later_round_only() -> None:
     journal, indices = core.begin(journal, 10, NOON)
     assert indices == [8, 9]
     journal, facts = core.ended(journal, [Ended(8, "accepted", NOON)])
-    assert [(f.round, f.attempt) for f in facts] == [(1, 1)]
+    assert [(f.round, f.attempt) for f in facts] == [(1, 2)]
 
 
 def test_what_was_left_intended_is_in_doubt_and_counts_for_the_day_on_which_it_was_begun() -> None:
@@ -145,6 +147,44 @@ def test_one_that_is_always_lost_stays_in_doubt_at_last() -> None:
     journal = started(in_doubt="resend", ranges=((0, 1),), size=1, max_retries=0)
     journal, _ = core.begin(journal, 1, NOON)
     journal = ends(journal, "in_doubt", 0)
+    assert journal.states() == "d"
+
+
+@pytest.mark.parametrize("max_retries", [0, 1, 3])
+def test_one_that_is_always_lost_gets_so_many_copies_in_all_over_permits_and_rounds(max_retries: int) -> None:
+    policy: dict[str, Any] = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": max_retries}
+    journal, copies = started(**policy), 0
+    for number in range(2, 30):
+        while begun := core.begin(journal, 1, NOON)[1]:
+            journal = ends(core.begin(journal, 1, NOON)[0], "in_doubt", *begun)
+            copies += 1
+        journal, result = core.finish(journal, NOON, "done")
+        if not result.unsent:
+            break
+        journal, taken, _ = core.take_permit(journal, chunk(number, **policy), NOON)
+        assert taken == "started"
+    assert (copies, result.in_doubt) == (max_retries + 1, ((0, 1),))
+
+
+def test_who_is_resent_by_a_persons_order_gets_one_more_copy_and_no_new_budget() -> None:
+    policy: dict[str, Any] = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": 0}
+    journal = ends(core.begin(started(**policy), 1, NOON)[0], "in_doubt", 0)
+    journal, _ = core.finish(journal, NOON, "done")
+    for round_ in (1, 2):
+        journal, taken, _ = core.take_permit(journal, chunk(1 + round_, **policy, round=round_), NOON)
+        assert taken == "started"
+        journal = ends(core.begin(journal, 1, NOON)[0], "in_doubt", 0)
+        assert core.begin(journal, 1, NOON)[1] == []
+        journal, result = core.finish(journal, NOON, "done")
+        assert (result.in_doubt, result.unsent) == (((0, 1),), ())
+
+
+def test_what_failed_does_not_get_a_new_budget_of_copies_with_its_new_round() -> None:
+    policy: dict[str, Any] = {"in_doubt": "resend", "ranges": ((0, 1),), "size": 1, "max_retries": 1}
+    journal = ends(core.begin(started(**policy), 1, NOON)[0], "failed", 0, tries=2)
+    journal, _ = core.finish(journal, NOON, "done")
+    journal, _, _ = core.take_permit(journal, chunk(2, **policy, round=1), NOON)
+    journal = ends(core.begin(journal, 1, NOON)[0], "in_doubt", 0)
     assert journal.states() == "d"
 
 

@@ -278,6 +278,16 @@ def test_recipients_that_are_gone_or_are_not_the_ones_named_are_never_mailed(wor
     assert world.mailed("gone.example") == {}
 
 
+def test_a_campaign_or_recipients_that_are_not_there_yet_are_nobodys_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sender.shell.CAMPAIGN_SECONDS", 0.3)
+    number = world.plan(people(3, "early.example"))
+    result = world.gate.final(world.gate.permit(number=number, campaign_id="not-yet"))
+    assert (result.stopped, result.begun, result.failed, result.unsent) == ("unready", 0, (), ((0, 3),))
+    assert "campaign not-yet is not on the topic campaigns" in (result.detail or "")
+
+
 def test_what_is_no_permit_is_a_dead_letter_and_the_partition_goes_on(world: World, embedded_kafka: Kafka) -> None:
     number = world.plan(people(1, "dlq.example"))
     for bad in (b"{", b"[]", b'{"kind":"chunk"}', b'{"kind":"control","version":"x"}'):

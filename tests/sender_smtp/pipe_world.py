@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from sender.smtp.feed import Ending, Pipe
 from sender.smtp.learned import Mode, Report
 from sender.smtp.outcomes import Outcome
-from sender.smtp.pipeline import MessagePipe, Patience
+from sender.smtp.pipeline import MessagePipe
+from sender.smtp.watch import Patience
 from sender.smtp.wire import Offer, Outgoing
 
 EVERYTHING = Offer(pipelining=True, chunking=True, eight_bit=True, smtputf8=True, size=1_000_000)

@@ -98,6 +98,23 @@ def test_all_are_refused_alike_and_none_of_them_is_lost(mode: Mode, verb: str) -
         assert len(world.feed.ends) == 6
 
 
+@pytest.mark.parametrize("mode", [Mode.LOCK_STEP, Mode.PIPELINING])
+def test_354_for_nobody_is_answered_by_a_lone_dot(mode: Mode) -> None:
+    """RFC 2920, 3.1; the body is for nobody to see."""
+    server = Provider(Fault(at=1, reply=b"550 5.1.1 No"), anyway_354=True)
+    world = World(mode, letters(2), server).end()
+    world.check()
+    assert world.feed.kinds() == ["failed", "accepted"]
+    assert [message.token for message in world.feed.begun] == [1]
+    assert (b".\r\n" in world.writes) == (mode is Mode.PIPELINING)
+
+
+def test_503_to_the_first_mail_speaks_of_us_and_not_of_pipelining() -> None:
+    world = World(Mode.PIPELINING, letters(1), Provider(Fault(at=0, reply=b"503 5.5.1 Send EHLO"))).end()
+    assert world.feed.kinds() == ["relay_down"]
+    assert world.feed.reports[0].problem is None
+
+
 @each_mode
 def test_replies_arrive_in_pieces_of_any_size(mode: Mode) -> None:
     for piece in (1, 2, 3, 7):
@@ -333,6 +350,23 @@ def test_a_message_that_comes_later_joins_what_is_on_the_wire(mode: Mode) -> Non
     world.feed.waiting = letters(2)[1:]
     world.pipe.kick()
     world.end().check()
+    assert world.feed.kinds() == ["accepted"] * 2
+
+
+@each_mode
+def test_a_kick_from_within_a_feed_is_not_forgotten(mode: Mode) -> None:
+    world = World(mode, letters(1))
+    more = letters(2)[1:]
+
+    def flush() -> None:
+        if more and world.feed.ends:
+            world.feed.waiting.append(more.pop())
+            world.pipe.kick()
+
+    world.feed.on_flush = flush
+    world.run()
+    world.loop.advance(0)
+    world.run()
     assert world.feed.kinds() == ["accepted"] * 2
 
 

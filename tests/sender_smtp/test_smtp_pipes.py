@@ -24,8 +24,9 @@ from smtp_wire import QUICK, Certificates, relay, scripted
 from sender.smtp.errors import RelayDown
 from sender.smtp.feed import Ending
 from sender.smtp.learned import Mode
-from sender.smtp.pipeline import MessagePipe, Patience
+from sender.smtp.pipeline import MessagePipe
 from sender.smtp.relay import SmtpRelay
+from sender.smtp.watch import Patience
 from sender.smtp.wire import Outgoing
 from simulator.rules import Drop, LimitMessages
 from simulator.server import MailboxSimulator

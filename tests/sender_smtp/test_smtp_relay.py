@@ -263,4 +263,4 @@ def test_the_name_in_the_greeting_is_the_one_that_was_set() -> None:
 
 def test_a_relay_type_that_cannot_send_is_said() -> None:
     with pytest.raises(RelayDown, match="'pigeon' cannot send"):
-        make_relay(RelaySettings.model_construct(type="pigeon"))
+        make_relay(RelaySettings.model_construct(type="pigeon"))  # type: ignore[arg-type]

@@ -73,6 +73,9 @@ def test_security_settings_pass_through_to_librdkafka(tmp_path: Path) -> None:
         (("bootstrap =", "bootstrp ="), "did you mean 'bootstrap'?"),
         (("data =", "dta ="), "did you mean 'data'?"),
         (('host = "smtp', 'hst = "smtp'), "did you mean 'host'?"),
+        (('"bore.example"]', '"bore"]'), "'bore' has no dot"),
+        (('"bore.example"]', '"bore example.com"]'), "'bore example.com' is not a domain name"),
+        (('"bore.example"]', '"Bore.Example"]\nrelay = "main"\n[domains."bore.example"]'), "are the same domain"),
         (("timezone", "timezome"), "did you mean 'timezone'?"),
         (("America/Bogota", "America/Bogata"), "is not a time zone"),
         (('relay = "main"', 'relay = "man"'), "did you mean 'main'?"),
@@ -99,6 +102,14 @@ def test_without_any_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.
     settings = load(None, {})
     assert settings.kafka.bootstrap == "embedded"
     assert settings.archive_after == timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"), [("Bore.Example", "bore.example"), ("BÜCHER.example", "xn--bcher-kva.example")]
+)
+def test_a_domain_is_known_by_one_spelling_however_it_is_written(tmp_path: Path, spelling: str, name: str) -> None:
+    settings = load(written(tmp_path, GOOD.replace("bore.example", spelling)), {})
+    assert list(settings.domains) == [name]
 
 
 def test_relative_paths_belong_to_the_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka.cimpl import NewTopic
 
 from streams.clients import Kafka, Record, produce_all
-from streams.errors import TopicsWrong
+from streams.errors import TableLost, TopicsWrong
 from streams.fenced import Input
 from streams.table import GlobalTable, TopicReader, read_topic
 
@@ -85,6 +85,34 @@ def test_a_broken_value_is_left_out_and_the_rest_goes_on(any_kafka: Kafka, topic
         assert table.ready()
         assert dict(table.items()) == {"a": 1, "b": 2}
         assert table.broken == 1
+
+
+def spiteful(value: bytes) -> int:
+    return {b"1": 1, b"2": 2}[value]  # a KeyError for all others
+
+
+def test_a_value_that_fails_in_any_way_costs_that_record_only(any_kafka: Kafka, topic: str) -> None:
+    put(any_kafka, topic, a=1, evil="{}")
+    with GlobalTable(any_kafka, topic, spiteful, filter=lambda k, _: 1 / len(k) > 0).start() as table:
+        assert table.ready()
+        assert (table.items(), table.broken) == ([("a", 1)], 1)
+        put(any_kafka, topic, evil=None, a=2)
+        assert table.wait_for(lambda t: t.get("a") == 2, 10)
+        produce_all(any_kafka.producer(linger_ms=0), [Record(topic, b"1", b"")])
+        assert table.wait_for(lambda t: t.broken == 2, 10), "the filter failed"
+
+
+def test_a_table_that_is_no_longer_followed_says_so_to_everybody(any_kafka: Kafka, topic: str) -> None:
+    def fail(key: str, value: int | None) -> None:
+        raise OSError("nobody listens")
+
+    put(any_kafka, topic, a=1)
+    with GlobalTable(any_kafka, topic, number, on_change=fail).start() as table:
+        with pytest.raises(TableLost, match="nobody listens"):
+            table.wait_for(lambda _: False, 10)
+        for ask in (table.ready, table.items, table.poll, table.check, lambda: table.get("a")):
+            with pytest.raises(TableLost, match=f"{topic} is no longer followed"):
+                ask()
 
 
 def test_a_table_without_topic_says_so(any_kafka: Kafka, prefix: str) -> None:
