@@ -37,9 +37,9 @@ class Held:
         return self.journal.campaign_id, self.journal.batch_number
 
 
-def first_grant(chunk: Chunk) -> int:
-    """How many indices a run begins with."""
-    return min(WINDOW, prefetch_limit(chunk.connections, chunk.rate))
+def first_grant(chunk: Chunk, wanted: int = 0) -> int:
+    """How many indices a run begins with; `wanted`: what another run of its relay asked for."""
+    return min(max(WINDOW, wanted), prefetch_limit(chunk.connections, chunk.rate))
 
 
 def decode(value: bytes | None) -> Chunk | BatchControl:

@@ -86,6 +86,8 @@ class Owner:
         self._active: dict[BatchKey, Held] = {}
         self._ended: dict[int, dict[BatchKey, bytes]] = {}
         self._revoking: set[int] = set()
+        self._wanted: dict[str, int] = {}
+        """By relay: what a run asked for last."""
         self._ids = itertools.count(1)
 
     # --- the other thread
@@ -214,6 +216,8 @@ class Owner:
         self._touch(held, turn)
 
     def _take_want(self, held: Held, want: Want, turn: _Turn) -> None:
+        if held.journal.permit.chunk is not None:
+            self._wanted[held.journal.permit.chunk.relay] = want.n
         grant = Grant((), last=True) if held.partition in self._revoking else self._begin(held, want.n, turn)
         turn.after.append(lambda: self._runs.grant(want.run, grant))
 
@@ -297,7 +301,7 @@ class Owner:
     def _start(self, held: Held, chunk: Chunk, turn: _Turn) -> None:
         """The first indices are intended by the transaction that records the permit, which saves one."""
         run = held.run = next(self._ids)
-        grant = self._begin(held, first_grant(chunk), turn)
+        grant = self._begin(held, first_grant(chunk, self._wanted.get(chunk.relay, 0)), turn)
         turn.touched[held.key] = held
         turn.after.append(lambda: self._runs.start(run, chunk, grant))
 

@@ -89,7 +89,7 @@ class PipedRun(Run[Line]):
         if line.refusal is not None:
             await self._retire(line.refusal)
         elif isinstance(error, SpoolLost):
-            self.stop("relay_down", str(error.strerror or error))
+            self.stop("unready", str(error.strerror or error))
         elif error is not None:
             log.error("permit %s: a connection failed", self.chunk.permit_id, exc_info=error)
             self.stop("error", f"{type(error).__name__}: {error}")

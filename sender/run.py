@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class Surroundings:
     """Raises RecipientsError."""
     parts: Callable[[Chunk], Awaitable[Sequence[Part]]]
     """Raises RecipientsError."""
+    tempo: dict[str, float]
+    """By relay: how many indices a connection was last seen to need ahead."""
     spool: Spool | None = None
     """Where it is written what goes on a wire, before it does."""
 
@@ -113,6 +116,7 @@ class Run(Generic[S]):
     _asked: bool = False
     _exhausted: bool = False
     _starved: bool = False
+    _hurried: bool = False
     _slow_until: float = 0.0
     _slowed: int = 0
 
@@ -121,7 +125,8 @@ class Run(Generic[S]):
         self._queue.extend(self.first.indices)
         self._exhausted = self.first.last
         self._limit = prefetch_limit(self.chunk.connections, self.chunk.rate)
-        self._target = min(self.chunk.connections, self._limit)
+        ahead = self.around.tempo.get(self.chunk.relay, 1.0)
+        self._target = max(1, min(math.ceil(self.chunk.connections * ahead), self._limit))
         self._pace = Pace.begin(self.chunk.rate, monotonic())
         self._delays = retry_delays(self.chunk.max_retries)
         self.slip: Slip | None = None
@@ -134,7 +139,8 @@ class Run(Generic[S]):
         """These are intended now."""
         self._asked = False
         if self._starved:
-            self._target, self._starved = min(self._limit, 2 * self._target), False
+            self._hurried, self._starved = True, False
+            self._look_ahead(2 * self._target)
         self._exhausted = grant.last
         self._queue.extend(grant.indices)
         if self.stopping is not None:
@@ -174,6 +180,13 @@ class Run(Generic[S]):
             await self._changed(1.0)
         self._give_back()
         self._say()
+        if not self._hurried:
+            self._look_ahead(self._target * 3 // 4)
+
+    def _look_ahead(self, n: int) -> None:
+        """Keep so many indices intended; the next run of the relay begins with as many a connection."""
+        self._target = max(1, min(self._limit, n))
+        self.around.tempo[self.chunk.relay] = self._target / self.chunk.connections
 
     def drained(self) -> Drained:
         """What ends it, to be posted when its connections are given up."""

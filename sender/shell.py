@@ -68,7 +68,7 @@ class Sending:
         self._recipients = Recipients(kafka, recipients_topic)
         self._spool = spool
         self._around = Surroundings(
-            post, clock, alive, suppressed, self._compiled, self._recipients.row, self._recipients.parts, spool
+            post, clock, alive, suppressed, self._compiled, self._recipients.row, self._recipients.parts, {}, spool
         )
         self._pools: dict[str, ConnectionPool[Any]] = {}
         self._piped: set[str] = set()

@@ -44,7 +44,7 @@ class SingleRun(Run[Connection]):
             self._busy += 1
         except SpoolLost as e:
             self._queue.appendleft(index)
-            self.stop("relay_down", str(e.strerror or e))
+            self.stop("unready", str(e.strerror or e))
         except RecipientsError as e:
             self._queue.appendleft(index)
             self.stop("unready" if isinstance(e, RecipientsLate) else "error", str(e))

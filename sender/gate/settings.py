@@ -47,7 +47,7 @@ class GateSettings:
     silent_after: float = 15.0
     show_every: float = 0.5
     permit_seconds: float = 30.0
-    max_permit: int = 1000
+    max_permit: int = 5000
     max_failures: int = 3
 
 
