@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from streams.table import GlobalTable
 log = logging.getLogger(__name__)
 
 ROLE = "sender"
+SWITCH = 0.001
+"""Seconds after which the thread that commits lets the one that sends go on: that one asks at each write."""
 
 
 def run(ctx: Context, stop: threading.Event) -> None:
@@ -43,6 +46,7 @@ def run(ctx: Context, stop: threading.Event) -> None:
 def _serve(
     ctx: Context, stop: threading.Event, campaigns: GlobalTable[Campaign], suppressions: GlobalTable[bool]
 ) -> None:
+    sys.setswitchinterval(SWITCH)
     directory = ctx.data / "spool"
     swept = sweep(directory, boot_id(), time.time())
     log.info("%d old spools went away", swept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import datetime
 from typing import Protocol
 
 from sender.journal.spool import Slip, Spool, SpoolEnd
@@ -49,8 +50,8 @@ class Source(Protocol):
     def may_begin(self) -> bool:
         """Whether the body of a message that was taken may go on the wire now."""
 
-    def came(self, line: Line, sent: Sent, outcome: Outcome) -> None:
-        """What became of a message that was taken."""
+    def came(self, line: Line, sent: Sent, outcome: Outcome, at: datetime) -> None:
+        """What became of a message that was taken; by the installation's clock."""
 
     def told(self) -> None:
         """Everything that a read has brought was told."""
@@ -162,12 +163,12 @@ class Line:
 
     def ended(self, message: Outgoing, outcome: Outcome) -> None:
         sent: Sent = message.token
-        slip = sent.source.slip
+        slip, at = sent.source.slip, self._clock.now()
         if sent.begun and slip is not None:
-            self._ends.append((slip, sent.index, SpoolEnd.of(outcome, self._clock.now(), sent.tries)))
+            self._ends.append((slip, sent.index, SpoolEnd.of(outcome, at, sent.tries)))
         elif self._begins:  # it comes to nothing before its begin was written
             self._begins = [one for one in self._begins if one[1] is not sent]
-        sent.source.came(self, sent, outcome)
+        sent.source.came(self, sent, outcome, at)
 
     def flush(self) -> None:
         """Raises `SpoolLost`: then nothing that was to begin is on record, and none of it may be written."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from sender.journal.spool import SpoolLost
@@ -163,12 +163,12 @@ class PipedRun(Run[Line]):
         """Whether this process may write under this permit."""
         if self.halted or self.stopping == "expired":
             return False
-        if self.around.clock.now() >= self.chunk.until:
+        if time() >= self._until:
             self.stop("expired")
             return False
         return self.around.alive()
 
-    def came(self, line: Line, sent: Sent, outcome: Outcome) -> None:
+    def came(self, line: Line, sent: Sent, outcome: Outcome, at: datetime) -> None:
         self._busy -= 1
         if outcome.kind == "relay_down":
             line.refuse(RelayDown("busy", outcome.code, outcome.text))
@@ -176,7 +176,7 @@ class PipedRun(Run[Line]):
         elif sent.refused and outcome.kind == "lost_before":
             self._queue.appendleft(sent.index)
         else:
-            self.settle(sent.index, sent, outcome)
+            self.settle(sent.index, sent, outcome, at)
 
     def told(self) -> None:
         if self._over():

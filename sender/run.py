@@ -14,7 +14,8 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import monotonic
+from datetime import datetime
+from time import monotonic, time
 from typing import Any, Generic, Protocol
 
 from schemas.chunk import Chunk
@@ -128,6 +129,7 @@ class Run(Generic[S]):
         ahead = self.around.tempo.get(self.chunk.relay, 1.0)
         self._target = max(1, min(math.ceil(self.chunk.connections * ahead), self._limit))
         self._pace = Pace.begin(self.chunk.rate, monotonic())
+        self._until = time() + self._seconds_left()
         self._delays = retry_delays(self.chunk.max_retries)
         self.slip: Slip | None = None
         if self.around.spool is not None:
@@ -278,7 +280,7 @@ class Run(Generic[S]):
     async def may_write(self) -> bool:
         """Whether a message may go on a wire now. Waits while it is not sure that this process is the owner."""
         while not (self.halted or self.stopping):
-            if self.around.clock.now() >= self.chunk.until:
+            if time() >= self._until:
                 self.stop("expired")
             elif self.around.alive():
                 return not self.halted
@@ -315,9 +317,11 @@ class Run(Generic[S]):
         state = self._tries.get(index)
         return state.tries if state else 0
 
-    def settle(self, index: int, envelope: Addressed, outcome: Outcome) -> None:
-        """What a server's answer means for the recipient: an end, or another try later."""
-        state = self._tries.setdefault(index, _Try())
+    def settle(self, index: int, envelope: Addressed, outcome: Outcome, at: datetime | None = None) -> None:
+        """What a server's answer, which came `at` (default: now), means for the recipient: an end, or another try."""
+        state = self._tries.get(index)
+        if state is None:
+            state = self._tries[index] = _Try()
         if outcome.kind == "lost_before" and state.lost < CLEAN_RETRIES:
             state.lost += 1
             heapq.heappush(self._retries, (monotonic(), index))
@@ -336,7 +340,8 @@ class Run(Generic[S]):
                 self._throttled(throttled)
             return
         self._tries.pop(index, None)
-        self.end(self._ended(index, envelope, outcome, state.tries), throttled)
+        at = at or self.around.clock.now()
+        self.end(_ended(index, envelope, outcome, state.tries, at), throttled)
 
     def _slow_down(self) -> None:
         """Replies to what was on the wire at the same moment count once."""
@@ -344,22 +349,6 @@ class Run(Generic[S]):
         if now >= self._slow_until:
             self._slow_until = now + SLOWER[min(self._slowed, len(SLOWER) - 1)]
             self._slowed += 1
-
-    def _ended(self, index: int, envelope: Addressed, outcome: Outcome, tries: int) -> Ended:
-        kinds: dict[str, EndKind] = {"accepted": "accepted", "lost_after": "in_doubt"}
-        return Ended(
-            index,
-            kinds.get(outcome.kind, "failed"),
-            self.around.clock.now(),
-            tries,
-            envelope.rcpt_to,
-            envelope.message_id,
-            outcome.code,
-            outcome.enhanced,
-            outcome.text,
-            outcome.reason,
-            outcome.provider_id,
-        )
 
     # --- details
 
@@ -387,6 +376,26 @@ class Run(Generic[S]):
     def _notify(self) -> None:
         for waiter in self._waiters:
             _wake(waiter)
+
+
+_KINDS: dict[str, EndKind] = {"accepted": "accepted", "lost_after": "in_doubt"}
+"""Any other outcome that ends the tries is a failure."""
+
+
+def _ended(index: int, message: Addressed, outcome: Outcome, tries: int, at: datetime) -> Ended:
+    return Ended(
+        index,
+        _KINDS.get(outcome.kind, "failed"),
+        at,
+        tries,
+        message.rcpt_to,
+        message.message_id,
+        outcome.code,
+        outcome.enhanced,
+        outcome.text,
+        outcome.reason,
+        outcome.provider_id,
+    )
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -19,8 +19,10 @@ from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.event import MailEvent
 from sender.journal import core
 from sender.journal.report import Stopped
+from sender.journal.spool_lines import NEVER_BEGUN, Fate, SpoolEnd
 from sender.journal.values import Ended
 from sender.owner import Owner, Topics
+from sender.smtp.outcomes import Kind
 from sender.traffic import Came, Drained, Grant, Known, Message, Want
 from streams.clock import ManualClock
 from streams.fenced import Effects, Input
@@ -43,6 +45,11 @@ class PlayedRun:
 class PlayedRuns:
     """The other side, without sockets. What it has to say waits in `said`."""
 
+    spool: str = "spool-0"
+    book: dict[tuple[str, int, int], SpoolEnd] = field(default_factory=dict)
+    """What spools say: by (spool, round, index)."""
+    readable: set[str] = field(default_factory=set)
+    """Spools whose process is known to be dead."""
     said: list[Message] = field(default_factory=list)
     runs: dict[int, PlayedRun] = field(default_factory=dict)
     wire: Counter[int] = field(default_factory=Counter)
@@ -67,8 +74,13 @@ class PlayedRuns:
     def settled(self, run: int, indices: Sequence[int]) -> None:
         pass
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:  # noqa: ARG002 - Runs' signature
-        self.said.append(Known(KEY, look, {i: f"p{i}@x.example" for i in indices}))
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:
+        fates = {i: self.fate(spool, chunk.round, i) for i, spool in spools.items() if spool in self.readable}
+        self.said.append(Known(KEY, look, {i: f"p{i}@x.example" for i in indices}, fates))
+
+    def fate(self, spool: str, round_: int, index: int) -> Fate:
+        end = self.book.get((spool, round_, index))
+        return NEVER_BEGUN if end is None else Fate("ended", 1, end)
 
     def send(self, id_: int, n: int, kind: str) -> None:
         """Send up to n, then ask for more or end, as a run does."""
@@ -81,6 +93,8 @@ class PlayedRuns:
                 self.said.append(Came(KEY, id_, [Ended(index, "not_begun", NOON, 0)]))
                 continue
             self.wire[index] += 1
+            ends: dict[str, Kind] = {"accepted": "accepted", "failed": "failed", "in_doubt": "lost_after"}
+            self.book[self.spool, run.chunk.round, index] = SpoolEnd(ends[kind], NOON)
             self.said.append(Came(KEY, id_, [Ended(index, kind, NOON, email=f"p{index}@x.example")]))  # type: ignore[arg-type]
         if not run.queue and not run.asked:
             if run.exhausted or run.stopping:
@@ -104,12 +118,18 @@ class OwnersOfAPartition(RuleBasedStateMachine):
         self.results: list[ChunkResult] = []
         self.events: dict[str, MailEvent] = {}
         self.real = 0.0
-        self.take_over()
-
-    def take_over(self) -> None:
         self.runs = PlayedRuns(wire=self.wire)
+        self.take_over(evidence=False)
+
+    def take_over(self, *, evidence: bool) -> None:
+        """`evidence`: the process that was the owner is dead, and its spool is on this machine."""
+        before = self.runs
+        readable = before.readable | ({before.spool} if evidence else set())
+        self.runs = PlayedRuns(f"spool-{self.real}-{id(before)}", before.book, readable, wire=self.wire)
         topics = Topics("chunks", "gate.inputs", "mail.events")
-        self.owner = Owner(self.runs, self.clock, topics, tags=lambda _: {}, real=lambda: self.real)
+        self.owner = Owner(
+            self.runs, self.clock, topics, tags=lambda _: {}, real=lambda: self.real, spool=self.runs.spool
+        )
         self.owner.assigned(0, dict(self.log))
 
     def put(self, record: Chunk | BatchControl) -> None:
@@ -122,7 +142,7 @@ class OwnersOfAPartition(RuleBasedStateMachine):
             assert not inputs
             return
         if not survive:
-            self.take_over()
+            self.take_over(evidence=len(self.log) % 2 == 0)
             return
         self.pending = self.pending[len(inputs) :]
         self.apply(effects)
@@ -185,9 +205,9 @@ class OwnersOfAPartition(RuleBasedStateMachine):
     def a_run_sends(self, data: st.DataObject, n: int, kind: str) -> None:
         self.runs.send(data.draw(st.sampled_from(sorted(self.runs.runs))), n, kind)
 
-    @rule()
-    def the_process_dies(self) -> None:
-        self.take_over()
+    @rule(evidence=st.booleans())
+    def the_process_dies(self, evidence: bool) -> None:
+        self.take_over(evidence=evidence)
 
     @rule()
     def the_partition_is_handed_over(self) -> None:
@@ -206,7 +226,7 @@ class OwnersOfAPartition(RuleBasedStateMachine):
         assert not self.owner.busy(0)
         before = sum(e.event_type == "in_doubt" for e in self.events.values())
         self.owner.lost(0)
-        self.take_over()
+        self.take_over(evidence=False)
         self.step()
         if not left_by_a_dead_one:
             assert not [m for m in self.runs.said if isinstance(m, Known)]  # nobody was left intended
