@@ -14,6 +14,7 @@ from waiting import eventually
 
 from schemas import topics
 from schemas.batch import Pointer, Range
+from schemas.campaign import ResolvedTemplate
 from schemas.chunk import Chunk, ChunkResult
 from schemas.event import MailEvent
 from schemas.records import Suppression
@@ -319,6 +320,21 @@ def test_permits_of_one_relay_share_connections_and_never_open_more_than_permitt
             assert gate.final(gate.permit(number=3, connections=1)).accepted == 60
         stats = mailbox.stop()
     assert stats["peak_connections"] <= 4
+
+
+def test_a_template_without_an_end_costs_three_recipients_and_ends_its_permit(
+    embedded_kafka: Kafka, prefix: str, tmp_path: Path
+) -> None:
+    endless = "{% if name != 'person 1' %}{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    template = ResolvedTemplate(subject="Hello", text=endless + "{% endif %}x")
+    with SimulatorProcess(tmp_path / "mailbox") as mailbox, Gate(embedded_kafka, prefix) as gate:
+        gate.plan(people(12), template=template)
+        with SenderThread(context(embedded_kafka, settings(mailbox.port, prefix), "s1", tmp_path)):
+            result = gate.final(gate.permit(connections=1))
+    assert (result.stopped, result.accepted, result.begun) == ("error", 1, 1)
+    assert "3 in a row" in (result.detail or "")
+    assert "is one endless?" in (result.detail or "")
+    assert (indices(result.failed), result.unsent) == ([0, 2, 3, 4], ((5, 12),))  # the second one had no loop
 
 
 def test_a_permit_goes_the_whole_way_on_both_brokers(any_kafka: Kafka, prefix: str, tmp_path: Path) -> None:
