@@ -355,4 +355,6 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         else d
         for name, d in settings.domains.items()
     }
-    return settings.model_copy(update={"data": base / settings.data, "relays": relays, "domains": domains})
+    planner = settings.planner.model_copy(update={"roots": tuple(base / root for root in settings.planner.roots)})
+    data = base / settings.data
+    return settings.model_copy(update={"data": data, "relays": relays, "domains": domains, "planner": planner})

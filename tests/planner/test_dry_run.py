@@ -67,6 +67,6 @@ def test_a_source_that_is_missing_is_a_problem_of_its_field(tmp_path: Path) -> N
 
 def test_a_source_without_addresses_says_which_columns_it_has(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
-    path.write_text("name\nAna\n")
-    with pytest.raises(SourceError, match="its columns are 'name'"):
+    path.write_text("name,city\nAna,Quito\n")
+    with pytest.raises(SourceError, match="its columns are 'name', 'city'"):
         planned(path)

@@ -113,7 +113,8 @@ def test_a_domain_is_known_by_one_spelling_however_it_is_written(tmp_path: Path,
 
 
 def test_relative_paths_belong_to_the_file(tmp_path: Path) -> None:
-    text = GOOD + '\n[relays.files]\ntype = "maildir"\npath = "mail"\n'
+    text = GOOD + '\n[relays.files]\ntype = "maildir"\npath = "mail"\n[planner]\nroots = ["people", "/srv"]\n'
     settings = load(written(tmp_path, text), {})
     assert settings.data == tmp_path / "var"
     assert settings.relays["files"].path == tmp_path / "mail"
+    assert settings.planner.roots == (tmp_path / "people", Path("/srv"))
