@@ -111,7 +111,7 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
         name=plan.name if plan else "",
         state=campaign.state,
         problems=(Problem(field="plan", problem=campaign.problem),) if campaign.problem else (),
-        warnings=(),
+        warnings=plan.warnings if plan else (),
         sending_domain=plan.sending_domain if plan else "",
         relay=campaign.relay,
         strategy=campaign.strategy.name if campaign.strategy else "",
