@@ -23,7 +23,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "not UTF-8": (b"\xff\xfe{}", ""),
     "unknown field": (request("x1", sender="me"), "sender"),
     "wrong type": (request("x2", max_retries="many"), "max_retries"),
-    "unknown domain": (request("x3", **{"from": {"email": "a@bore.exampel"}}), "bore.exampel"),
+    "unknown domain": ({**request("x3"), "from": {"email": "a@bore.exampel"}}, "bore.exampel"),
     "unknown relay": (request("x4", relay="mian"), "mian"),
     "unknown strategy": (request("x5", strategy={"type": "ramp_down"}), "ramp_down"),
     "template syntax": (request("x6", template={"subject": "Hi {{ name", "text": "t"}), "template.subject"),
