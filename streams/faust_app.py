@@ -25,7 +25,7 @@ from aiokafka.partitioner import murmur2
 from schemas.topics import Topic
 from streams.context import Context
 from streams.deadletter import Attempts, dead_letter
-from streams.errors import TableLost
+from streams.errors import DeliveryFailed, TableLost
 from streams.faust_group import is_genesis
 from streams.faust_guard import GuardedApp
 from streams.faust_security import credentials
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER = 0.2
 """Real seconds between two tries of one record."""
-
-
+BURY_AGAIN_AFTER = 30.0
+"""Real seconds, at most, between two tries to write a dead letter that Kafka refuses."""
 EMBEDDED_SESSION = 3.0
 """Seconds: the embedded broker lets a group's first join wait for half of it (a static member's twice three)."""
 
@@ -231,12 +231,20 @@ class _Guard:
         letter = dead_letter(
             self._life.ctx.topic(self._topic), record, error, attempts, at=self._life.ctx.clock.now(), extra=extra
         )
-        try:
-            await self._life.outbox.send([letter])
-        except OutboxBroken:
-            raise
-        except Exception:
-            log.exception("%s[%d]@%d could not be dead-lettered", record.topic, record.partition, record.offset)
+        tries = 0
+        while True:
+            try:
+                await self._life.outbox.send([letter])
+            except OutboxBroken:
+                raise
+            except DeliveryFailed as e:  # nothing that was accepted is lost: its partition waits
+                tries += 1
+                pause = min(RETRY_AFTER * 2**tries, BURY_AGAIN_AFTER)
+                place = f"{record.topic}[{record.partition}]@{record.offset}"
+                log.error("%s cannot be dead-lettered; again in %.1f s: %s", place, pause, e)
+                await asyncio.sleep(pause)
+            else:
+                return
 
 
 def _as_input(event: faust.EventT[bytes]) -> Input:
