@@ -49,6 +49,9 @@ def examine(config: Path | None) -> Iterator[Check]:
     if not settings.domains:
         yield Check("domains", "warning", "no sending domain is set", 'add [relays.main] and [domains."your.domain"]')
     yield _disk(settings)
+    if not settings.planner.roots and settings.kafka.bootstrap != "embedded":
+        detail = "whoever may write to campaign.requests can have any file mailed that the planner can read"
+        yield Check("roots", "warning", detail, 'name the directories: [planner] roots = ["recipients"]')
     yield from _kafka(settings)
     for name in sorted(settings.relays):
         yield _relay(settings, name)

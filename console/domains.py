@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.resolve import resolve_strategy
-
 from console.access import Access
+from planner.resolve import resolve_strategy
 from schemas.gate_state import GateRow
 from schemas.strategy import StrategySpec
 from schemas.topics import GATE_STATE

@@ -50,6 +50,9 @@ warm = false                       # true: skip the warm-up
 # While no feedback is connected: "none" keeps a domain on its sending day, "healthy" moves it on each day.
 assume = "none"
 
+# [planner]
+# roots = ["recipients"]           # file:// recipients must lie below one of these; left out: anywhere
+
 # A strategy of your own:
 # [strategies.cobranza]
 # type = "batch"

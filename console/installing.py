@@ -6,10 +6,9 @@ import time
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from streams.admin import ensure_installation
-
 from schemas.records import ClockRecord, InstallationRecord
 from schemas.topics import all_topics
+from streams.admin import ensure_installation
 from streams.clients import Kafka
 from streams.settings import Settings
 

@@ -36,7 +36,12 @@ def plan_lines(result: DryRun) -> Iterator[str]:
     plan: dict[str, Any] = orjson.loads(result.json())
     counts = f"{plan['recipients']} recipients, {plan['invalid']} invalid, {plan['duplicate']} duplicate"
     yield f"{counts}: {len(plan['batches'])} batches on {plan['sending_days']} sending days"
-    yield f"from {plan['starts_at']} to {plan['ends_at']}, if the domain advances every sending day"
+    for warning in result.warnings:
+        yield f"warning: {warning}"
+    if plan["batches"]:
+        yield f"from {plan['starts_at']} to {plan['ends_at']}, if the domain advances every sending day"
+    else:
+        yield "nobody would be mailed"
     for day, group in groupby(plan["batches"], key=lambda b: b["sending_day"]):
         batches = list(group)
         first, last = batches[0], batches[-1]

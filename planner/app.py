@@ -39,9 +39,10 @@ from schemas.topics import (
 )
 from streams.context import Context
 from streams.deadletter import dead_letter
-from streams.faust_app import Handled, Life, Refused, Rows, add_agent, changelog, prepare, run_app
+from streams.faust_app import Handled, Life, Refused, Rows, add_agent, changelog
 from streams.faust_group import ensure_changelog
 from streams.faust_guard import GuardedApp
+from streams.faust_run import prepare, run_app
 from streams.fenced.model import Input, Output
 from streams.outbox import Outbox
 

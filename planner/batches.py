@@ -58,7 +58,7 @@ class PlannedBatch:
 
 def batches(campaign: Campaign, recipients: Iterable[Clean]) -> Iterator[PlannedBatch]:
     """The batches of a campaign, one at a time. Raises `NeverOpens`, and what `recipients` raises."""
-    timetable = Timetable(campaign.strategy, campaign.schedule, campaign.start_day)
+    timetable = Timetable(campaign.strategy, campaign.schedule, campaign.start_day, campaign.day_timezone)
     rest = iter(recipients)
     for number, slot in enumerate(batch_sizes(campaign.strategy, campaign.start_day), 1):
         members = tuple(islice(rest, slot.size))

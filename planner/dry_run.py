@@ -32,6 +32,7 @@ class DryRun:
     duplicate: int
     batches: tuple[PlannedSize, ...]
     left_out: tuple[InvalidRow, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def sending_days(self) -> int:
@@ -109,8 +110,12 @@ def dry_run(
 
     cleaner = Cleaner.of(campaign, max_row_bytes=settings.planner.max_row_bytes, on_invalid=keep)
     count = sum(1 for _ in cleaner.clean(source.rows(campaign.source.fingerprint)))
-    planned = tuple(plan(count, campaign.strategy, campaign.schedule, start_day=campaign.start_day))
-    return DryRun(campaign, cleaner.recipients, cleaner.invalid, cleaner.duplicate, planned, tuple(left_out))
+    start_day, zone = campaign.start_day, campaign.day_timezone
+    planned = tuple(plan(count, campaign.strategy, campaign.schedule, start_day=start_day, day_timezone=zone))
+    return DryRun(
+        campaign, cleaner.recipients, cleaner.invalid, cleaner.duplicate, planned, tuple(left_out),
+        (*campaign.warnings, *cleaner.warnings()),
+    )  # fmt: skip
 
 
 def _opened(request: CampaignRequest, settings: Settings) -> tuple[Source | None, SourceFingerprint | SourceError]:

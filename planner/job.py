@@ -126,6 +126,7 @@ class _Plan:
         self._work = work
         self._campaign = campaign
         self._writer = writer
+        self._warnings = campaign.warnings
         self._batches = 0
         self._told_at = time.monotonic()
         self._cleaner = Cleaner.of(
@@ -140,6 +141,7 @@ class _Plan:
             self._writer.batch(self._campaign, batch)
             if time.monotonic() - self._told_at > PROGRESS_EVERY:
                 self._progress()
+        self._warnings += self._cleaner.warnings()
         self._progress()
         self._writer.flush()
         self._writer.record(GATE_INPUTS, self._campaign.relay, self.complete())
@@ -147,7 +149,7 @@ class _Plan:
 
     def complete(self) -> PlanComplete:
         """What the gate needs to know of the campaign."""
-        campaign = self._campaign
+        campaign = self._campaign.model_copy(update={"warnings": self._warnings})
         return PlanComplete(
             relay=campaign.relay,
             batches=self._batches,
@@ -180,7 +182,7 @@ class _Plan:
             campaign_id=campaign.campaign_id,
             name=campaign.name,
             state="planning",
-            warnings=campaign.warnings,
+            warnings=self._warnings,
             sending_domain=campaign.sending_domain,
             relay=campaign.relay,
             strategy=campaign.strategy.name,

@@ -60,11 +60,16 @@ def batch_sizes(strategy: Strategy, start_day: int = 1) -> Iterator[Slot]:
 
 @dataclass(slots=True)
 class Timetable:
-    """Gives each batch, in order, its forecast. Days are those of the schedule's time zone."""
+    """Gives each batch, in order, its forecast.
+
+    Limits are those of a day in `day_timezone`, where the sending domain's day begins, as the gate has it (None: in
+    the schedule's time zone); windows and weekends are the schedule's.
+    """
 
     strategy: Strategy
     schedule: ResolvedSchedule
     start_day: int = 1
+    day_timezone: str | None = None
     sending_day: int = field(init=False, default=0)
     ends_at: datetime | None = field(init=False, default=None)
     _today: date | None = field(init=False, default=None)
@@ -72,9 +77,11 @@ class Timetable:
     _releases_today: int = field(init=False, default=0)
     _releases: int = field(init=False, default=0)
     _earliest: datetime = field(init=False)
+    _zone: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.sending_day = self.start_day - 1
+        self._zone = self.day_timezone or self.schedule.timezone
         self._earliest = self.schedule.start_at + timedelta(minutes=self.strategy.wait_minutes(0))
 
     def place(self, size: int) -> tuple[datetime, int]:
@@ -98,16 +105,16 @@ class Timetable:
     def _next_release(self) -> datetime:
         while True:
             at = next_sendable(self.schedule, self._earliest)
-            if local_day(self.schedule.timezone, at) != self._today or self._has_room():
+            if local_day(self._zone, at) != self._today or self._has_room():
                 return at
-            self._earliest = next_midnight(self.schedule.timezone, at)
+            self._earliest = next_midnight(self._zone, at)
 
     def _has_room(self) -> bool:
         limit, most = self.strategy.step(self.sending_day).daily_limit, self.strategy.max_batches_per_day
         return (limit is None or self._used < limit) and (most is None or self._releases_today < most)
 
     def _release(self, at: datetime, size: int) -> int:
-        today = local_day(self.schedule.timezone, at)
+        today = local_day(self._zone, at)
         if today != self._today:
             self._today, self._used, self._releases_today = today, 0, 0
             self.sending_day += 1
@@ -124,10 +131,15 @@ class Timetable:
 
 
 def plan(
-    recipients: int, strategy: Strategy, schedule: ResolvedSchedule, *, start_day: int = 1
+    recipients: int,
+    strategy: Strategy,
+    schedule: ResolvedSchedule,
+    *,
+    start_day: int = 1,
+    day_timezone: str | None = None,
 ) -> Iterator[PlannedSize]:
-    """The batches of so many recipients. Raises `NeverOpens`."""
-    timetable = Timetable(strategy, schedule, start_day)
+    """The batches of so many recipients; `day_timezone` as in `Timetable`. Raises `NeverOpens`."""
+    timetable = Timetable(strategy, schedule, start_day, day_timezone)
     for number, slot in enumerate(batch_sizes(strategy, start_day), 1):
         if recipients <= 0:
             return

@@ -172,7 +172,8 @@ def resolve_campaign(
         template=template,
         source=source,
         strategy=strategy,
-        start_day=reputation.sending_day if reputation else 1,
+        start_day=_start_day(strategy, reputation, warm=warm),
+        day_timezone=domain.timezone if domain else None,
         pace=resolve_pace(request.pace),
         schedule=schedule[0],
         tracking=request.tracking,
@@ -182,6 +183,12 @@ def resolve_campaign(
         tags=request.tags,
         warnings=schedule[1],
     )
+
+
+def _start_day(strategy: Strategy, reputation: DomainReputation | None, *, warm: bool) -> int:
+    """The sending day that the domain has come to; a warm one is at the last step."""
+    reached = reputation.sending_day if reputation else 1
+    return max(reached, strategy.steps[-1].day) if warm else reached
 
 
 def _collect(found: list[Problem], resolve: Callable[[], T]) -> T | None:

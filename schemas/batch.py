@@ -71,6 +71,7 @@ class GateCampaign(Model):
     recipients: int = Field(description="rows of the source that `where` kept, invalid and duplicate included")
     invalid: int
     duplicate: int
+    warnings: tuple[str, ...] = ()
 
 
 class PlanComplete(Model):

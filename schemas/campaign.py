@@ -67,6 +67,9 @@ class Campaign(Model):
     source: RecipientSource
     strategy: Strategy
     start_day: int = Field(1, ge=1, description="the domain's sending day that the plan begins with")
+    day_timezone: str | None = Field(
+        None, description="IANA name; where the domain's day begins; None: the schedule's time zone"
+    )
     pace: ResolvedPace = ResolvedPace()
     schedule: ResolvedSchedule
     tracking: Tracking = Tracking()

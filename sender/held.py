@@ -17,6 +17,12 @@ from sender.journal.values import BatchJournal, Ended
 from sender.message.envelope import MessageName, message_id
 from sender.traffic import BatchKey, prefetch_limit
 
+Present = tuple[
+    BatchJournal, BatchJournal | None, int | None, tuple[Stopped, str | None] | None, Chunk | None, int | None,
+    BatchJournal | None, float,
+]  # fmt: skip
+"""A batch in memory at some moment."""
+
 
 @dataclass(slots=True)
 class Held:
@@ -31,10 +37,24 @@ class Held:
     looking: int | None = None
     shown: BatchJournal | None = None
     shown_at: float = 0.0
+    stuck: bool = False
+    """It could not be handled; whoever owns it next tries again."""
 
     @property
     def key(self) -> BatchKey:
         return self.journal.campaign_id, self.journal.batch_number
+
+    def present(self) -> Present:
+        """What may change of it, as it is now. Taken before each message, so by hand."""
+        return (
+            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.shown, self.shown_at,
+        )  # fmt: skip
+
+    def restore(self, present: Present) -> None:
+        """As it was then."""
+        (
+            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.shown, self.shown_at,
+        ) = present  # fmt: skip
 
 
 def first_grant(chunk: Chunk, wanted: int = 0) -> int:

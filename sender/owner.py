@@ -13,7 +13,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -40,6 +42,8 @@ HEARTBEAT_SECONDS = 2.0
 GATHERED_FULL = 20_000
 """Messages of runs that wait; with more, no new inputs are taken."""
 TAKEN_AT_ONCE = 5_000
+TRIES = 3
+"""How often the handling of something may fail before it is a dead letter and its batch left to the next owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,16 @@ class _Turn:
     @property
     def empty(self) -> bool:
         return not (self.touched or self.after or self.effects.state or self.effects.outputs)
+
+    def mark(self) -> tuple[int, int, int]:
+        """How much is gathered."""
+        return len(self.effects.state), len(self.effects.outputs), len(self.after)
+
+    def forget(self, mark: tuple[int, int, int]) -> None:
+        """What was gathered since."""
+        gathered: tuple[list[Any], ...] = (self.effects.state, self.effects.outputs, self.after)
+        for one, size in zip(gathered, mark, strict=True):
+            del one[size:]
 
 
 class Owner:
@@ -88,6 +102,7 @@ class Owner:
         self._revoking: set[int] = set()
         self._wanted: dict[str, int] = {}
         """By relay: what a run asked for last."""
+        self._refused: set[str] = set()  # permits that are dead letters: the gate repeats them
         self._ids = itertools.count(1)
 
     # --- the other thread
@@ -160,14 +175,69 @@ class Owner:
         """A record that cannot be used is a dead letter; the partition goes on."""
         try:
             value = decode(record.value)
-            if isinstance(value, Chunk):
-                self._take_chunk(record.partition, value, turn)
-            else:
-                self._take_order(record.partition, value, turn)
         except (ValidationError, ValueError, KeyError) as e:
-            log.warning("%s[%d]@%d is a dead letter: %s", record.topic, record.partition, record.offset, e)
-            letter = dead_letter(self._topics.chunks, record, str(e), 1, at=datetime.now(UTC))
-            turn.effects.outputs.append((record.partition, letter))
+            self._dead(record, str(e), 1, turn)
+            return
+        if isinstance(value, Chunk) and value.permit_id in self._refused:
+            return
+        key = value.campaign_id, value.batch_number
+        failure = self._tried(lambda: self._get(key, record.partition), key, turn)
+        failure = failure or self._tried(lambda: self._take_value(record.partition, value, turn), key, turn)
+        if failure is not None:
+            self._dead(record, failure, TRIES, turn)
+            if isinstance(value, Chunk):
+                self._refused.add(value.permit_id)
+
+    def _take_value(self, partition: int, value: Chunk | BatchControl, turn: _Turn) -> None:
+        held = self._get((value.campaign_id, value.batch_number), partition)
+        if held is not None and held.stuck:
+            return
+        if isinstance(value, Chunk):
+            self._take_chunk(partition, value, turn)
+        else:
+            self._take_order(partition, value, turn)
+
+    def _dead(self, record: Input, error: str, attempts: int, turn: _Turn) -> None:
+        log.warning("%s[%d]@%d is a dead letter: %s", record.topic, record.partition, record.offset, error)
+        letter = dead_letter(self._topics.chunks, record, error, attempts, at=datetime.now(UTC))
+        turn.effects.outputs.append((record.partition, letter))
+
+    def _tried(self, do: Callable[[], object], key: BatchKey, turn: _Turn) -> str | None:
+        """Does it, as if a failure had changed nothing. Why it could not be done `TRIES` times; None: it was."""
+        failure, held = "", self._batches.get(key)
+        for _ in range(TRIES):
+            mark, before = turn.mark(), None if held is None else held.present()
+            try:
+                do()
+            except Exception as e:
+                log.exception("batch %s/%d", *key)
+                failure = f"{type(e).__name__}: {e}"
+                turn.forget(mark)
+                if held is not None and before is not None:
+                    held.restore(before)
+                else:  # it began with this
+                    for known in (self._batches, self._active, turn.touched):
+                        known.pop(key, None)
+            else:
+                return None
+        return failure
+
+    def _guarded(self, held: Held, do: Callable[[], None], turn: _Turn) -> None:
+        """What fails for one batch ends there: its run is cut off, and what it intended is for the next owner."""
+        if held.stuck or (failure := self._tried(do, held.key, turn)) is None:
+            return
+        held.stuck = True
+        self._active.pop(held.key, None)
+        if held.run is not None:
+            self._runs.halt(held.run)
+            held.run = None
+        chunk = held.journal.permit.chunk
+        if chunk is not None:
+            key = batch_id(*held.key).encode()
+            self._dead(
+                Input(self._topics.chunks, held.partition, 0, key, chunk.encode(), chunk.headers(), 0),
+                failure, TRIES, turn,
+            )  # fmt: skip
 
     def _take_chunk(self, partition: int, chunk: Chunk, turn: _Turn) -> None:
         held = self._get((chunk.campaign_id, chunk.batch_number), partition)
@@ -198,8 +268,10 @@ class Owner:
 
     def _take_message(self, message: Message, turn: _Turn) -> None:
         held = self._batches.get(message.batch)
-        if held is None:
-            return
+        if held is not None:
+            self._guarded(held, lambda: self._take_from(held, message, turn), turn)
+
+    def _take_from(self, held: Held, message: Message, turn: _Turn) -> None:
         if isinstance(message, Known):
             self._take_known(held, message, turn)
         elif held.run != message.run:
@@ -263,13 +335,15 @@ class Owner:
     def _look_round(self, turn: _Turn) -> None:
         """Move every batch on that has something to do."""
         for held in list(self._active.values()):
-            if held.partition in self._revoking:
-                continue
-            self._move_on(held, turn)
-            if held.journal.permit.active and held.run is not None:
-                self._report_when_due(held, turn)
-            if not (held.journal.permit.active or held.journal.pending or held.waiting):
-                del self._active[held.key]
+            if held.partition not in self._revoking:
+                self._guarded(held, partial(self._look_at, held, turn), turn)
+
+    def _look_at(self, held: Held, turn: _Turn) -> None:
+        self._move_on(held, turn)
+        if held.journal.permit.active and held.run is not None:
+            self._report_when_due(held, turn)
+        if not (held.journal.permit.active or held.journal.pending or held.waiting):
+            del self._active[held.key]
 
     def _move_on(self, held: Held, turn: _Turn) -> None:
         permit = held.journal.permit
@@ -362,7 +436,8 @@ class Owner:
 
     def _get(self, key: BatchKey, partition: int) -> Held | None:
         held = self._batches.get(key)
-        if held is None and (row := self._ended[partition].pop(key, None)) is not None:
+        if held is None and (row := self._ended[partition].get(key)) is not None:
             journal = rows.load(row, ())
+            del self._ended[partition][key]  # only now: without it the batch would be taken for a new one
             held = self._batches[key] = Held(partition, journal, rows.without_rows(journal))
         return held

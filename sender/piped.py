@@ -203,6 +203,9 @@ class PipedRun(Run[Line]):
             message = self._message(index, now)
             if message is not None:
                 return message
+            if self._over_budget:  # others have waited
+                asyncio.get_running_loop().call_soon(self._kick)
+                return None
         return None
 
     def _message(self, index: int, now: float) -> Outgoing | None:
@@ -228,7 +231,10 @@ class PipedRun(Run[Line]):
                 log.exception("permit %s, index %d: its message cannot be made", self.chunk.permit_id, index)
             at = self.around.clock.now()
             self.end(Ended(index, "failed", at, 0, email, text=str(e), reason="bad_row"))
+            self.filled(e)
             return None
+        if self._over_budget:
+            self.filled(None)
         sent = Sent(self, index, self.tries(index) + 1, made.rcpt_to, made.message_id)
         return Outgoing(made.mail_from, made.rcpt_to, made.content, made.smtputf8, sent, made.dotless)
 

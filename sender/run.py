@@ -22,6 +22,7 @@ from schemas.chunk import Chunk
 from sender.journal.report import Stopped
 from sender.journal.spool import Slip, Spool
 from sender.journal.values import Ended, EndKind
+from sender.message.errors import OverBudget
 from sender.recipients import Part, RecipientsError, RecipientsLate
 from sender.relays import RelayDown
 from sender.smtp.outcomes import Outcome, retry_delays
@@ -39,6 +40,8 @@ RETIRED = 5.0
 """Seconds after which a connection that the relay refused is tried again while others work."""
 SLOWER = (0.25, 0.5, 1.0, 2.0)
 """Seconds for which nothing is begun after a reply that asks for less speed; longer when nothing is taken between."""
+OVER_BUDGET = 3
+"""Recipients one after the other for whom the template takes too long: each keeps all others waiting."""
 SAY = 0.005
 """Seconds for which outcomes are gathered before the owner is told."""
 STALE = 0.1
@@ -120,6 +123,7 @@ class Run(Generic[S]):
     _hurried: bool = False
     _slow_until: float = 0.0
     _slowed: int = 0
+    _over_budget: int = 0
 
     def __post_init__(self) -> None:
         self.batch: BatchKey = (self.chunk.campaign_id, self.chunk.batch_number)
@@ -297,6 +301,12 @@ class Run(Generic[S]):
         """Say what became of an index."""
         self._came.append(outcome)
         self._throttled(throttled)
+
+    def filled(self, failure: Exception | None) -> None:
+        """The template was filled for one recipient, or why not. One that is always too slow ends the permit."""
+        self._over_budget = self._over_budget + 1 if isinstance(failure, OverBudget) else 0
+        if self._over_budget >= OVER_BUDGET:
+            self.stop("error", f"the template cannot be filled within its budget, {OVER_BUDGET} in a row: {failure}")
 
     def _throttled(self, replies: int) -> None:
         self._throttles += replies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -74,14 +75,21 @@ class Worker:
         if run.around.suppressed(email.lower()):
             run.end(Ended(index, "suppressed", now, 0, email, reason="suppressed"))
             return None
+        if run.stopping is not None:  # filling may be slow
+            run.give_back(index)
+            return None
         name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
         try:
-            return self._compiled.fill(row, name, datetime.now(UTC))  # the Date header tells real time
+            envelope = self._compiled.fill(row, name, datetime.now(UTC))  # the Date header tells real time
         except BAD_ROW as e:
             if not isinstance(e, RowError):
                 log.exception("permit %s, index %d: its message cannot be made", chunk.permit_id, index)
             run.end(Ended(index, "failed", now, 0, email, text=str(e), reason="bad_row"))
+            run.filled(e)
+            await asyncio.sleep(0)  # others have waited
             return None
+        run.filled(None)
+        return envelope
 
     def _record_begin(self, index: int) -> None:
         """Raises SpoolLost: then it must not be sent."""

@@ -1,4 +1,4 @@
-"""One factory for Faust apps, and one way to run them and to write their agents.
+"""One factory for Faust apps, and one way to write their agents (`faust_run.py` runs them).
 
 Faust runs what may be repeated. What its defects could lose is guarded here, in `faust_guard.py` (consumer) and
 in `faust_group.py` (where a group begins):
@@ -14,26 +14,21 @@ in `faust_group.py` (where a group begins):
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import ssl
-import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import faust
 from aiokafka.partitioner import murmur2
-from confluent_kafka import KafkaException
 
 from schemas.topics import Topic
-from streams.clients import wait_for_broker
 from streams.context import Context
 from streams.deadletter import Attempts, dead_letter
-from streams.errors import StreamsError, TableLost
-from streams.faust_group import is_genesis, prepare_group
+from streams.errors import DeliveryFailed, TableLost
+from streams.faust_group import is_genesis
 from streams.faust_guard import GuardedApp
+from streams.faust_security import credentials
 from streams.fenced.model import Input, Output
 from streams.outbox import Outbox, OutboxBroken
 
@@ -41,9 +36,8 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER = 0.2
 """Real seconds between two tries of one record."""
-
-
-LOOK_FOR_DROPPED_EVERY = 5.0
+BURY_AGAIN_AFTER = 30.0
+"""Real seconds, at most, between two tries to write a dead letter that Kafka refuses."""
 EMBEDDED_SESSION = 3.0
 """Seconds: the embedded broker lets a group's first join wait for half of it (a static member's twice three)."""
 
@@ -237,12 +231,20 @@ class _Guard:
         letter = dead_letter(
             self._life.ctx.topic(self._topic), record, error, attempts, at=self._life.ctx.clock.now(), extra=extra
         )
-        try:
-            await self._life.outbox.send([letter])
-        except OutboxBroken:
-            raise
-        except Exception:
-            log.exception("%s[%d]@%d could not be dead-lettered", record.topic, record.partition, record.offset)
+        tries = 0
+        while True:
+            try:
+                await self._life.outbox.send([letter])
+            except OutboxBroken:
+                raise
+            except DeliveryFailed as e:  # nothing that was accepted is lost: its partition waits
+                tries += 1
+                pause = min(RETRY_AFTER * 2**tries, BURY_AGAIN_AFTER)
+                place = f"{record.topic}[{record.partition}]@{record.offset}"
+                log.error("%s cannot be dead-lettered; again in %.1f s: %s", place, pause, e)
+                await asyncio.sleep(pause)
+            else:
+                return
 
 
 def _as_input(event: faust.EventT[bytes]) -> Input:
@@ -257,112 +259,3 @@ def _as_input(event: faust.EventT[bytes]) -> Input:
         headers=tuple((name, value or b"") for name, value in headers),
         timestamp_ms=int((m.timestamp or 0) * 1000),
     )
-
-
-def prepare(ctx: Context, name: str, sources: Sequence[Topic], stop: threading.Event) -> bool:
-    """Wait for a broker and give the group of role `name` its beginning; False when `stop` came first.
-
-    Raises TopicsWrong when a topic is missing.
-    """
-    while not stop.is_set():
-        _wait_for_broker(ctx, stop)
-        try:
-            if not stop.is_set():
-                prepare_group(ctx.kafka, ctx.group(name), [ctx.topic(topic) for topic in sources])
-                return True
-        except KafkaException as e:
-            log.warning("the group of the %s cannot begin yet: %s", name, e.args[0].str())
-    return False
-
-
-def run_app(ctx: Context, build: Callable[[GuardedApp, Outbox], Life], name: str, stop: threading.Event) -> None:
-    """Run a Faust app until `stop` is set; when it breaks (a broker that went away), wait and start it anew.
-
-    `build` adds tables and agents to a fresh app; its own errors are raised. Blocks. Needs no command line.
-    """
-    pause = 0.5
-    while not stop.is_set():
-        started = time.monotonic()
-        try:
-            asyncio.run(_live(ctx, build, name, stop))
-        except _Broke as e:
-            log.error("the %s stopped and starts anew: %s", name, e, exc_info=e.__cause__)
-        if stop.is_set():
-            return
-        pause = 0.5 if time.monotonic() - started > 60 else min(10.0, pause * 2)
-        stop.wait(pause)
-        _wait_for_broker(ctx, stop)
-
-
-def _wait_for_broker(ctx: Context, stop: threading.Event) -> None:
-    while not stop.is_set():
-        try:
-            wait_for_broker(ctx.kafka, timeout=2.0, say=log.info)
-        except StreamsError as e:
-            log.warning("%s Waiting.", e)
-        else:
-            return
-
-
-class _Broke(StreamsError):
-    """Faust ended by itself."""
-
-
-async def _live(ctx: Context, build: Callable[[GuardedApp, Outbox], Life], name: str, stop: threading.Event) -> None:
-    outbox = Outbox(ctx.kafka)
-    app = faust_app(ctx, name, loop=asyncio.get_running_loop())
-    life = build(app, outbox)
-    starting = asyncio.ensure_future(app.start())
-    try:
-        looked_at = time.monotonic()
-        while not stop.is_set():
-            await asyncio.sleep(0.05)
-            if time.monotonic() - looked_at > LOOK_FOR_DROPPED_EVERY and life.settled:
-                looked_at = time.monotonic()
-                await app.guarded_consumer.read_dropped_again()
-            if app.crashed or app.should_stop:
-                raise _Broke(f"Faust ended: {app.crash_reason!r}") from app.crash_reason
-            if starting.done() and starting.exception() is not None:
-                raise _Broke(f"Faust did not start: {starting.exception()!r}") from starting.exception()
-    finally:
-        for close in life.closers:
-            close()
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(app.stop(), 2.0)
-        starting.cancel()
-        outbox.close(0.5)
-
-
-def credentials(options: Mapping[str, str]) -> faust.auth.Credentials | None:
-    """Faust's form of librdkafka's security settings: SASL PLAIN and SCRAM, TLS with or without a client key.
-
-    Raises StreamsError for a mechanism that Faust cannot have from these settings.
-    """
-    get = {name.replace("_", "."): value for name, value in options.items()}.get
-    protocol = (get("security.protocol") or "plaintext").lower()
-    context = tls_context(options) if protocol.endswith("ssl") else None
-    if protocol.startswith("sasl"):
-        mechanism = (get("sasl.mechanism") or get("sasl.mechanisms") or "PLAIN").upper()
-        if mechanism not in {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}:
-            raise StreamsError(
-                f"The planner cannot use sasl_mechanism {mechanism}; set PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
-            )
-        return faust.SASLCredentials(
-            username=get("sasl.username"), password=get("sasl.password"), mechanism=mechanism, ssl_context=context
-        )
-    return faust.SSLCredentials(context=context) if context is not None else None
-
-
-def tls_context(options: Mapping[str, str]) -> ssl.SSLContext:
-    """The TLS context of librdkafka's `ssl.*` settings: authority, client certificate, what is verified."""
-    get = {name.replace("_", "."): value for name, value in options.items()}.get
-    context = ssl.create_default_context(cafile=get("ssl.ca.location"), cadata=get("ssl.ca.pem"))
-    if get("ssl.endpoint.identification.algorithm") == "none":
-        context.check_hostname = False
-    if get("enable.ssl.certificate.verification") in {"false", "False"}:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    certificate = get("ssl.certificate.location")
-    if certificate:
-        context.load_cert_chain(certificate, get("ssl.key.location"), get("ssl.key.password"))
-    return context

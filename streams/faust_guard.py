@@ -10,6 +10,8 @@ What Faust 0.15.3 on aiokafka 0.14 loses or repeats, and what is done here:
   in one step with the fetch: how many seeks its partition had seen, and which offset came before it. An agent takes
   a record only when it is the next of its chain (`take`); where one is missing, the partition is read again from
   there.
+- While all partitions are paused a fetch that is under way takes records of any of them, which are dropped; of a
+  changelog they never come again and the recovery of its table waits for ever. Paused means paused here.
 - Acknowledgements are sets with gaps: an event that a rebalance skipped counts as done, and commits creep by one
   afterwards. Here a partition has one mark, the offset after the last record whose effects are in Kafka.
 - A worker that was suspended past its session time-out goes on with what it had prefetched when it wakes. `alive`
@@ -39,6 +41,16 @@ class Link(NamedTuple):
     """How many seeks the partition had seen when it was fetched."""
     after: int
     """The offset that was fetched before it, or the one before where was sought to."""
+
+
+class _Active:
+    """The partitions that may be fetched from now. Faust's set of them; aiokafka takes an empty set for "any"."""
+
+    def __init__(self, partitions: set[Any]) -> None:
+        self._partitions = partitions
+
+    def __contains__(self, partition: object) -> bool:
+        return partition in self._partitions
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -118,8 +130,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self.sought_to[tp] = offset
         self.fetched[tp] = offset - 1
 
-    async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
-        records = await super()._fetch_records(*args, **kwargs)
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, *args: Any, **kwargs: Any) -> Any:
+        active = None if active_partitions is None else _Active(active_partitions)
+        records = await super()._fetch_records(consumer, cast("Any", active), *args, **kwargs)
         for tp, fetched in records.items():  # in one step with the fetch
             if tp not in self.sought_to:
                 continue

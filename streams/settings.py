@@ -16,7 +16,8 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -27,6 +28,8 @@ from schemas.strategy import StrategySpec
 from schemas.units import Duration, Quota, Rate
 
 ENV_PREFIX = "RAMPA_"
+NO_SETTINGS = frozenset({"RAMPA_CONFIG", "RAMPA_KAFKA_HOME", "RAMPA_LOG"})
+"""Variables of ours that are read elsewhere: the settings' file, where Kafka's jars lie, how much is logged."""
 DEFAULT_FILE = "rampa.toml"
 _SECRET = re.compile(r"password|secret|token|key\.pem|key_pem|jaas|oauthbearer")
 
@@ -323,20 +326,45 @@ def _keys_at(parent: tuple[int | str, ...]) -> tuple[str, ...]:
 
 def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:
     for name, text in sorted(environ.items()):
-        if not name.startswith(ENV_PREFIX) or name in {"RAMPA_CONFIG", "RAMPA_KAFKA_HOME"}:
+        if not name.startswith(ENV_PREFIX) or name in NO_SETTINGS:
             continue
         *parents, last = name.removeprefix(ENV_PREFIX).lower().split("__")
         table = data
+        kind = _kind_at((*parents, last))
         for parent in parents:
             existing = next((k for k in table if k.lower() == parent), parent)
             table = table.setdefault(existing, {})
             if not isinstance(table, dict):
                 raise SettingsError(f"{name}: {parent} is a value, not a table")
-        table[last] = _environment_value(text)
+        table[last] = text if _is_text(kind) else _environment_value(text)
+
+
+def _kind_at(path: tuple[str, ...]) -> Any:
+    """The type of the setting at a path; None when there is none."""
+    kind: Any = Settings
+    for part in path:
+        if get_origin(kind) is dict:  # the part is a name of the user's own
+            kind = get_args(kind)[1]
+            continue
+        kind = next((a for a in get_args(kind) if isinstance(a, type) and issubclass(a, BaseModel)), kind)
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return None
+        if part not in kind.model_fields:
+            return str if kind.model_config.get("extra") == "allow" else None
+        kind = kind.model_fields[part].annotation
+    return kind
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a value of that type is text, so that what looks like JSON in it must stay as it is."""
+    if get_origin(kind) in {Union, UnionType}:
+        return any(_is_text(arg) for arg in get_args(kind))
+    return kind in {str, SecretStr, Path}
 
 
 def _environment_value(text: str) -> Any:
-    if text[:1] in "[{" or text in {"true", "false"}:
+    """A list, a table or a truth value is written as JSON."""
+    if text[:1] in {"[", "{"} or text in {"true", "false"}:
         try:
             return json.loads(text)
         except ValueError:
@@ -355,4 +383,6 @@ def _anchored(settings: Settings, base: Path) -> Settings:
         else d
         for name, d in settings.domains.items()
     }
-    return settings.model_copy(update={"data": base / settings.data, "relays": relays, "domains": domains})
+    planner = settings.planner.model_copy(update={"roots": tuple(base / root for root in settings.planner.roots)})
+    data = base / settings.data
+    return settings.model_copy(update={"data": data, "relays": relays, "domains": domains, "planner": planner})

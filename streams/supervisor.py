@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -26,7 +27,7 @@ from streams.restarts import DEFAULT_POLICY, Policy, decide, describe_end
 
 _log = logging.getLogger(__name__)
 _TICK = 0.1  # seconds between looks at the children
-_LOG_LIMIT = 32 * 1024 * 1024  # bytes: a longer log is put aside as NAME.log.1 when its worker is started again
+_LOG_LIMIT = 32 * 1024 * 1024  # bytes: a longer log is put aside as NAME.log.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class _Worker:
     last_end: str | None = None
     due: float | None = None
     shown: int = 0
+    cut_at: int = field(default_factory=lambda: _LOG_LIMIT)
 
 
 class Supervisor:
@@ -189,6 +191,9 @@ class Supervisor:
             elif worker.due is not None and now >= worker.due:
                 self._launch(worker)
         self._show()
+        for worker in self._workers:
+            if worker.shown > worker.cut_at:
+                _cut(worker)
 
     def _launch(self, worker: _Worker) -> None:
         _put_aside(worker.log)
@@ -255,6 +260,22 @@ def _put_aside(log: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_LIMIT:
             log.replace(log.with_name(f"{log.name}.1"))
+
+
+def _cut(worker: _Worker) -> None:
+    """Put a log aside whose worker writes to it: copied, then emptied, since the worker appends to the file that it
+    has open. What it writes in between is lost."""
+    aside = worker.log.with_name(f"{worker.log.name}.1")
+    part = aside.with_name(f"{aside.name}.part")
+    try:
+        shutil.copyfile(worker.log, part)
+        part.replace(aside)
+        os.truncate(worker.log, 0)
+    except OSError as error:
+        worker.cut_at = worker.shown + _LOG_LIMIT
+        _log.warning("%s cannot be put aside: %s", worker.log, error)
+    else:
+        worker.shown, worker.cut_at = 0, _LOG_LIMIT
 
 
 def _new_lines(worker: _Worker) -> Iterator[str]:

@@ -7,7 +7,6 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from planner.resolve import resolve_strategy
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -18,6 +17,7 @@ from console.demo import report, scene
 from console.stack import Stack
 from console.views import campaigns_table, conservation
 from console.watching import ENDED
+from planner.resolve import resolve_strategy
 from schemas.progress import CampaignProgress
 from schemas.strategy import StrategySpec
 from schemas.topics import CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol
@@ -12,6 +13,10 @@ from schemas.campaign import SourceFingerprint
 EMAIL = "email"
 EMAIL_NAMES = ("email", "e-mail", "mail")
 """What a column of addresses may be called, in any case; as a variable it is always `email`."""
+SHOWN = 20
+"""Names of columns in a message."""
+_NAME = re.compile(r"(?=.{1,40}\Z)[^\W\d][\w.()#-]*(?: [\w.()#-]+){0,3}")
+"""What the name of a column looks like: up to four words."""
 MAX_COLUMNS_BYTES = 128 * 1024
 
 
@@ -75,20 +80,36 @@ def email_column(columns: Sequence[str]) -> int | None:
     return next((folded.index(name) for name in EMAIL_NAMES if name in folded), None)
 
 
-def header(name: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """The variables of a table's columns, `email` among them.
+def shown(columns: Sequence[str], least: int = 1) -> str | None:
+    """The names of columns, for messages that others read; None unless all look like names.
+
+    A request may name any file that the planner can read, and its first line must not get about: names are short,
+    of letters, digits and a few signs, and there are at least `least` of them.
+    """
+    if len(columns) < least or not all(_NAME.fullmatch(column) for column in columns):
+        return None
+    return ", ".join(repr(column) for column in columns[:SHOWN]) + (" ..." if len(columns) > SHOWN else "")
+
+
+def no_email(name: str, columns: Sequence[str], least: int = 1) -> str:
+    """What is said of a source in which no column has the addresses."""
+    names = shown(columns, least)
+    which = f"; its columns are {names}" if names else ""
+    hint = "; its first line looks like data: put a line with the columns' names before it"
+    looks_like_data = which == "" and any("@" in column for column in columns)
+    call = "; call the column with the addresses `email`"
+    return f"{name} has no e-mail column{which}{hint if looks_like_data else ''}{call}"
+
+
+def header(name: str, columns: Sequence[str], least: int = 1) -> tuple[str, ...]:
+    """The variables of a table's columns, `email` among them. `least`: see `shown`.
 
     Raises `SourceError` when there is no e-mail column, or a name stands twice.
     """
     found = [column.strip() or f"column_{place}" for place, column in enumerate(columns, 1)]
     place = email_column(found)
     if place is None:
-        shown = ", ".join(repr(column[:60]) for column in found[:50])
-        hint = "; its first line looks like data: put a line with the columns' names before it"
-        raise SourceError(
-            f"{name} has no e-mail column; its columns are {shown}{hint if '@' in ''.join(found) else ''}"
-            "; call the column with the addresses `email`"
-        )
+        raise SourceError(no_email(name, found, least))
     found[place] = EMAIL
     twice = next((column for column in found if found.count(column) > 1), None)
     if twice is not None:

@@ -59,6 +59,8 @@ class Cleaner:
         self.recipients = 0
         self.invalid = 0
         self.duplicate = 0
+        self._elsewhere = 0
+        self._first_invalid = ""
         self._campaign_id = campaign_id
         self._where = where or {}
         self._needed = needed
@@ -95,6 +97,7 @@ class Cleaner:
             if columns is not of_columns or shape is None:
                 of_columns, shape = columns, self._shape(columns)
             if shape.conditions and not keeps(shape.conditions, values):
+                self._elsewhere += 1
                 continue
             self.recipients += 1
             written = values[shape.email]
@@ -115,6 +118,16 @@ class Cleaner:
                 self._leave_out(number, address, "an earlier row has the same address", "duplicate")
         if self._known:
             check_columns(self._where, self._known)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the rows as a whole, once all have been read: that nobody of them is mailed."""
+        if not self.recipients:
+            where = orjson.dumps(self._where, default=str).decode()
+            return (f"no row of {self._elsewhere:,} matches recipients.where {where[:300]}: nobody is mailed",)
+        if self.invalid and self.recipients == self.invalid + self.duplicate:
+            rows = "the only row is" if self.recipients == 1 else f"all {self.recipients:,} rows are"
+            return (f"{rows} invalid: nobody is mailed ({self._first_invalid})",)
+        return ()
 
     def _shape(self, columns: tuple[str, ...]) -> _Shape:
         if columns in self._shapes:
@@ -149,6 +162,7 @@ class Cleaner:
             self.duplicate += 1
         else:
             self.invalid += 1
+            self._first_invalid = self._first_invalid or f"row {number}: {reason[:300]}"
         if self._on_invalid is not None:
             shown = "" if address is None else str(address)[:320].encode("utf-8", "replace").decode()
             self._on_invalid(

@@ -19,7 +19,10 @@ SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
 
 
 def decompressed(stream: BinaryIO, name: str) -> BinaryIO:
-    """The content of `stream`, decompressed when it is gzip or zstd. Must be read from its start."""
+    """The content of `stream`, decompressed when it is gzip or zstd. Must be read from its start.
+
+    Only the first bytes tell: plain rows in a file that is called `.gz` are read as they are.
+    """
     buffered = cast("io.BufferedReader", stream)
     magic = buffered.peek(4)[:4]
     if magic.startswith(GZIP_MAGIC):

@@ -24,7 +24,7 @@ def rows(stream: BinaryIO, name: str, limits: Limits) -> Iterator[Row | Broken]:
     feed = _Feed(lines(stream, limits.max_row_bytes), limits.max_row_bytes)
     first = feed.header(name)
     delimiter = _delimiter(first)
-    columns = header(name, next(csv.reader([first], delimiter=delimiter), []))
+    columns = header(name, next(csv.reader([first], delimiter=delimiter), []), least=2)
     width = len(columns)
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
     csv.field_size_limit(max(csv.field_size_limit(), limits.max_row_bytes))

@@ -42,13 +42,13 @@ class FileStore:
 
     def _checked(self) -> Path:
         try:
-            path = self._path.resolve(strict=True)
+            path = self._path.resolve()
+            self._below_a_root(path)  # first: whoever asks learns nothing of what lies elsewhere
             mode = path.stat().st_mode
+        except SourceError:
+            raise
         except (OSError, RuntimeError, ValueError) as e:
             raise SourceError(_reason(self.name, e)) from e
-        if self._roots and not any(path.is_relative_to(root.resolve()) for root in self._roots):
-            allowed = ", ".join(str(root) for root in self._roots)
-            raise SourceError(f"{self.name} does not lie below {allowed} (planner.roots); copy it there")
         if stat.S_ISDIR(mode):
             raise SourceError(f"{self.name} is a directory; name one file")
         if not stat.S_ISREG(mode):
@@ -56,6 +56,11 @@ class FileStore:
         if not os.access(path, os.R_OK):
             raise SourceError(f"{self.name} cannot be read by the user that the planner runs as; change its mode")
         return path
+
+    def _below_a_root(self, path: Path) -> None:
+        if self._roots and not any(path.is_relative_to(root.resolve()) for root in self._roots):
+            allowed = ", ".join(str(root) for root in self._roots)
+            raise SourceError(f"{self.name} does not lie below {allowed} (planner.roots); copy it there")
 
 
 def _local_path(uri: str) -> Path:

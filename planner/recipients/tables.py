@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from planner.errors import SourceError
-from planner.recipients.base import EMAIL, Broken, Row, email_column
+from planner.recipients.base import EMAIL, Broken, Row, email_column, no_email, shown
 
 PATIENCE = 100
 """After so many rows without an e-mail, the source is taken to have no e-mail column at all."""
@@ -36,8 +36,10 @@ class Objects:
         if self._columns is None:
             if self._held is not None:
                 self._seen.update(dict.fromkeys(keys[:50]))
-            shown = ", ".join(repr(key[:60]) for key in keys[:20]) or "none"
-            yield from self._give(Broken(number, f"has no e-mail; its columns are {shown}"))
+            names = shown(keys)
+            yield from self._give(
+                Broken(number, f"has no e-mail; its columns are {names}" if names else "has no e-mail")
+            )
             return
         if self._held:
             yield from self._held
@@ -62,10 +64,7 @@ class Objects:
             self._held = []
 
     def _no_email(self) -> None:
-        shown = ", ".join(repr(key[:60]) for key in list(self._seen)[:50])
-        raise SourceError(
-            f"{self._name} has no e-mail column; its columns are {shown}; call the one with the addresses `email`"
-        )
+        raise SourceError(no_email(self._name, list(self._seen)))
 
     @staticmethod
     def _named(keys: tuple[str, ...]) -> tuple[str, ...] | None:

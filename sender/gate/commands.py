@@ -83,6 +83,8 @@ def _pause(turn: Turn, campaign: CampaignRow, reason: str | None) -> None:
 
 
 def _resume(turn: Turn, campaign: CampaignRow) -> None:
+    if turn.tables.aside.pop(campaign.campaign_id, None) is not None:
+        turn.tables.take_up(campaign)
     if campaign.state != "paused":
         return
     campaign.state = moved(campaign.state, "running" if campaign.started_at else "scheduled")

@@ -28,7 +28,7 @@ from sender.gate.results import apply_result
 from sender.gate.rows import Table, row_name, to_json
 from sender.gate.settings import GateSettings
 from sender.gate.show import progress_of, settle, show_all
-from sender.gate.tables import Tables
+from sender.gate.tables import Tables, WakeKind
 
 
 class GateCore:
@@ -36,19 +36,30 @@ class GateCore:
 
     def __init__(self, settings: GateSettings, speed: float = 1.0) -> None:
         self.tables = Tables(settings, speed)
+        self._last: Turn | None = None
 
     @classmethod
     def restored(
-        cls, settings: GateSettings, speed: float, rows: Iterable[tuple[Table, str, Mapping[str, Any]]]
-    ) -> GateCore:
-        """A core from the rows that another one has written. Its first `tick` looks at everything."""
+        cls, settings: GateSettings, speed: float, rows: Iterable[tuple[Table, str, Mapping[str, Any]]],
+        aside: dict[str, str] | None = None,
+    ) -> GateCore:  # fmt: skip
+        """A core from the rows that another one has written. Its first `tick` looks at everything.
+
+        `aside`: campaigns to be put aside, and why; the core takes out those that somebody resumes.
+        """
         core = cls(settings, speed)
+        core.tables.aside = {} if aside is None else aside
         core.tables.restore(rows)
         return core
 
     def rows(self) -> list[tuple[Table, str, dict[str, Any]]]:
         """All rows as they would be written."""
         return [(*row_name(row), to_json(row)) for row in self.tables.all_rows()]
+
+    @property
+    def about(self) -> str | None:
+        """The campaign that was being decided on when the core failed; None: it failed for no one of them."""
+        return None if self._last is None else self._last.about
 
     def progress(self, campaign_id: str, now: datetime, real: float) -> CampaignProgress:
         """The campaign's progress as it stands. Raises KeyError for an unknown one."""
@@ -80,19 +91,25 @@ class GateCore:
             campaign = tables.campaigns[campaign_id]
             if campaign.wake == at:
                 campaign.wake = None
-                turn.fresh(campaign)
-        due: list[tuple[float, str, str]] = []
+                if campaign_id not in tables.aside:
+                    turn.fresh(campaign)
+        due: list[tuple[float, WakeKind, str]] = []
         while tables.real_wakes and tables.real_wakes[0][0] <= real:
             due.append(heapq.heappop(tables.real_wakes))
         for _, kind, name in due:
             _wake(turn, kind, name)
+        for campaign_id in tables.aside:
+            aside = tables.campaigns.get(campaign_id)  # one that began in what failed has no row yet
+            if aside is not None and aside.shown_state is None:
+                turn.campaigns[campaign_id] = aside
         for name in tables.fresh:
             turn.relays[name] = tables.relay(name)
         return self._finish(turn)
 
     def _turn(self, now: datetime, real: float) -> Turn:
         self.tables.now = max(self.tables.now, now)
-        return Turn(self.tables, self.tables.now, real)
+        self._last = Turn(self.tables, self.tables.now, real)
+        return self._last
 
     def _finish(self, turn: Turn) -> Decision:
         for name in sorted(turn.relays):
@@ -101,6 +118,7 @@ class GateCore:
             complete_if_done(turn, campaign)
         self._forget_ended(turn)
         show_all(turn)
+        turn.about = None
         turn.out.next_wake = self.tables.next_wake(turn.now, turn.real)
         return turn.out
 
@@ -110,9 +128,12 @@ class GateCore:
             dispatch(turn, turn.relays[name])
 
 
-def _wake(turn: Turn, kind: str, name: str) -> None:
+def _wake(turn: Turn, kind: WakeKind, name: str) -> None:
     """Something whose real time has come."""
     tables = turn.tables
+    turn.about = tables.campaign_woken(kind, name)
+    if turn.about in tables.aside and kind not in {"show", "batch"}:
+        return
     if kind == "permit":
         ask_again(turn, name)
     elif kind == "relay":

@@ -68,6 +68,8 @@ class Turn:
     relays: dict[str, RelayRow] = field(default_factory=dict)
     campaigns: dict[str, CampaignRow] = field(default_factory=dict)
     batches: dict[tuple[str, int], BatchRow] = field(default_factory=dict)
+    about: str | None = None
+    """The campaign that is being decided on: whom to put aside when that fails."""
 
     def changed(self, row: Row) -> None:
         """The row is to be written."""

@@ -11,6 +11,7 @@ from sender.gate.states import moved
 
 def complete_if_done(turn: Turn, campaign: CampaignRow) -> None:
     """Nothing waits and nothing is in flight: the campaign is completed. Some may be in doubt."""
+    turn.about = campaign.campaign_id
     if campaign.state not in {"scheduled", "running", "paused"} or campaign.totals[0] or campaign.totals[1]:
         return
     campaign.state = moved(campaign.state, "completed")

@@ -157,6 +157,14 @@ def resting(batch: BatchRow, real: float, until: datetime) -> HoldReason:
     )  # fmt: skip
 
 
+def aside(error: str) -> HoldReason:
+    """The gate itself fails on the campaign."""
+    return _hold(
+        "error", f"the gate cannot decide on this campaign ({error}), so it is put aside and the others go on; "
+        "`rampa campaign resume` tries it again, as does a restart of the gate", None, error=error,
+    )  # fmt: skip
+
+
 def in_doubt(n: int) -> HoldReason:
     return _hold(
         "in_doubt", f"of {n} recipients it is not known whether the relay took the mail; `rampa campaign resolve`",

@@ -30,9 +30,12 @@ class Offer:
 
 def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # noqa: PLR0911 - a list of reasons
     """What the campaign may release now; why it may not; None when it has nothing that waits."""
+    turn.about = campaign.campaign_id
     plan, strategy = campaign.plan, campaign.strategy
     if plan is None or strategy is None or not campaign.waiting:
         return None
+    if (failed := turn.tables.aside.get(campaign.campaign_id)) is not None:
+        return holds.aside(failed)
     if campaign.state == "paused":
         return holds.paused(campaign)
     if campaign.state not in SENDING:

@@ -78,7 +78,8 @@ def used(domain: DomainRow) -> int:
 def domain_limit(strategy: Strategy, sending_day: int, *, warm: bool) -> tuple[int | None, Step]:
     """The limit that a strategy gives at a sending day (None: none), and its step there.
 
-    A domain whose warm-up is over is at the last step. `batch` counts in batches a day.
+    A domain whose warm-up is over is at the last step. `batch` counts in batches: it limits the domain's counter by
+    `batch_size` x `max_batches_per_day` messages, whoever of the domain's campaigns sent them.
     """
     step = strategy.steps[-1] if warm else strategy.step(sending_day)
     limits = [] if step.daily_limit is None else [step.daily_limit]

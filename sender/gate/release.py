@@ -172,6 +172,7 @@ def _batches(campaign: CampaignRow, found: Offer) -> int:
 def _give(turn: Turn, relay: RelayRow, room: Room, asking: list[tuple[CampaignRow, Offer, int]]) -> None:
     portions = sum(n for _, _, n in asking)
     for place, (campaign, first, own) in enumerate(asking):
+        turn.about = campaign.campaign_id
         rest, at_once = portions - own, own if _paced(campaign) else 1
         found: Offer | HoldReason | None = first if place == 0 else offer(turn, campaign)
         while True:

@@ -1,8 +1,9 @@
 """The gate as a role of fenced processing: records in, one core a partition, records and rows out.
 
 Nothing is decided here. An input that cannot be read, or on which the core fails three times, goes to
-`gate.inputs.dlq` and its partition goes on. When the core fails in the middle of an input its tables can no longer
-be trusted: they are made again from the rows that were written so far.
+`gate.inputs.dlq` and its partition goes on. When the core fails, by an input or by the time, its tables can no longer
+be trusted: they are made again from the rows that were written so far. A campaign on which it fails three times is
+put aside: it holds and says why, and the others go on.
 """
 
 from __future__ import annotations
@@ -91,6 +92,21 @@ class Partition:
     rows: dict[bytes, bytes] = field(default_factory=dict)
     wake: float | None = 0.0
     leaving: bool = False
+    aside: dict[str, str] = field(default_factory=dict)
+
+    def put_aside(self, campaign_id: str | None, error: str) -> bool:
+        """Nothing more is decided for the campaign; False when that is so already, or there is none to blame."""
+        if campaign_id is None or campaign_id in self.aside:
+            return False
+        self.aside[campaign_id] = error
+        log.error("campaign %s is put aside: %s", campaign_id, error)
+        return True
+
+
+TRIES = 3
+"""How often something may fail before it or its campaign is put out of the way."""
+IDLE_SECONDS = 10.0
+"""Real time until timers are tried again that fail for no campaign in particular."""
 
 
 class GateRole:
@@ -109,7 +125,8 @@ class GateRole:
 
     def assigned(self, partition: int, state: Mapping[bytes, bytes]) -> None:
         """Makes the partition's tables from its rows; permits that are open stay reserved."""
-        self._partitions[partition] = Partition(self._restore(state), dict(state))
+        aside: dict[str, str] = {}
+        self._partitions[partition] = Partition(self._restore(state, aside), dict(state), aside=aside)
 
     def revoking(self, partition: int) -> None:
         """Nothing more is decided for it."""
@@ -137,10 +154,31 @@ class GateRole:
                 self._take(owned, record, now, effects, changed.setdefault(record.partition, {}))
         for partition, owned in self._partitions.items():
             if not owned.leaving and owned.wake is not None and owned.wake <= now:
-                decision = owned.core.tick(self._clock.at(now), now)
+                decision = self._tick(owned, now)
                 self._gather(owned, partition, decision, None, effects, changed.setdefault(partition, {}))
         effects.state = [(p, key, value) for p, rows in changed.items() for key, value in rows.items()]
         return effects if inputs or effects.state or effects.outputs else None
+
+    def _tick(self, owned: Partition, now: float) -> Decision:
+        """What is due by the time. Whoever it fails for is put aside; without one to blame it waits."""
+        tries = 0
+        while True:
+            try:
+                return owned.core.tick(self._clock.at(now), now)
+            except Exception as e:
+                tries += 1
+                log.exception("what was due failed %d times", tries)
+                about = owned.core.about
+                self._remake(owned)
+                if tries < TRIES:
+                    continue
+                if not owned.put_aside(about, f"{type(e).__name__}: {e}"):
+                    return Decision(next_wake=now + IDLE_SECONDS)
+                tries = 0
+
+    def _remake(self, owned: Partition) -> None:
+        owned.core = self._restore(owned.rows, owned.aside)
+        owned.wake = 0.0
 
     def _take(self, owned: Partition, record: Input, now: float, effects: Effects, rows: Rows) -> None:
         """One input: its decision, or a dead letter. After a failure the tables are made again and it is retried."""
@@ -157,10 +195,12 @@ class GateRole:
                 log.exception(
                     "%s/%d offset %d failed %d times", record.topic, record.partition, record.offset, attempts
                 )
-                owned.core = self._restore(owned.rows)
-                owned.wake = 0.0
+                about = owned.core.about
+                self._remake(owned)
                 if self._attempts.exhausted(record):
                     self._attempts.forget(record)
+                    if owned.put_aside(about, f"{type(e).__name__}: {e}"):
+                        continue  # the input itself was fine
                     effects.outputs.append(self._dead(record, f"{type(e).__name__}: {e}", attempts, now))
                     return
             else:
@@ -216,6 +256,6 @@ class GateRole:
         at = self._clock.at(now)
         return record.partition, dead_letter(record.topic, record, error, attempts, at=at)
 
-    def _restore(self, rows: Mapping[bytes, bytes]) -> GateCore:
+    def _restore(self, rows: Mapping[bytes, bytes], aside: dict[str, str]) -> GateCore:
         read = (GateRow.decode(value) for _, value in sorted(rows.items()))
-        return GateCore.restored(self._settings, self._clock.speed, ((r.table, r.name, r.row) for r in read))
+        return GateCore.restored(self._settings, self._clock.speed, ((r.table, r.name, r.row) for r in read), aside)

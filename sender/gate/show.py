@@ -44,6 +44,7 @@ def show_all(turn: Turn) -> None:
     """At the end of a turn: records of what has changed, or a reminder to write them soon."""
     every = turn.tables.settings.show_every
     for batch in turn.batches.values():
+        turn.about = batch.campaign_id
         if batch.state != batch.shown_state or turn.real - batch.shown_real >= every:
             show_batch(turn, turn.tables.campaigns[batch.campaign_id], batch)
         elif not batch.show_due:
@@ -52,6 +53,7 @@ def show_all(turn: Turn) -> None:
     for campaign in turn.campaigns.values():
         if campaign.state == "planning":
             continue
+        turn.about = campaign.campaign_id
         if campaign.state != campaign.shown_state or turn.real - campaign.shown_real >= every:
             show_campaign(turn, campaign)
         elif not campaign.show_due:
@@ -111,7 +113,7 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
         name=plan.name if plan else "",
         state=campaign.state,
         problems=(Problem(field="plan", problem=campaign.problem),) if campaign.problem else (),
-        warnings=(),
+        warnings=plan.warnings if plan else (),
         sending_domain=plan.sending_domain if plan else "",
         relay=campaign.relay,
         strategy=campaign.strategy.name if campaign.strategy else "",
@@ -155,6 +157,8 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
     found: list[HoldReason] = []
     if campaign.state in ENDED:
         return [holds.in_doubt(campaign.totals[4])] if campaign.totals[4] and campaign.state == "completed" else []
+    if (failed := turn.tables.aside.get(campaign.campaign_id)) is not None:
+        return [holds.aside(failed)]
     if campaign.state == "paused":
         found.append(holds.paused(campaign))
     elif campaign.hold is not None:
@@ -196,6 +200,8 @@ def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
     plan, strategy = campaign.plan, campaign.strategy
     remaining = campaign.totals[0] + campaign.totals[1]
     if plan is None or strategy is None or campaign.state not in {"scheduled", "running"} or not remaining:
+        return None
+    if campaign.campaign_id in turn.tables.aside:
         return None
     tables = turn.tables
     domain, place, limits = tables.domain_of(campaign), tables.place(plan.sending_domain), tables.limits(campaign.relay)

@@ -36,6 +36,8 @@ class Tables:
         self.fresh: dict[str, dict[str, None]] = {}
         self.wakes: list[tuple[datetime, str]] = []
         self.real_wakes: list[tuple[float, WakeKind, str]] = []
+        self.aside: dict[str, str] = {}
+        """Campaigns on which the gate failed, and how: they hold until somebody resumes them or the gate restarts."""
         self.now = datetime.min.replace(tzinfo=UTC)
 
     # --- rows
@@ -168,9 +170,27 @@ class Tables:
         if permit.heard_real is None:
             self.wake_real(permit.issued_real + self.settings.silent_after, "silent", permit.id)
 
+    def take_up(self, campaign: CampaignRow) -> None:
+        """The campaign is not put aside any more: what it would have been woken for meanwhile."""
+        for batch in list(campaign.permits.values()):
+            self.hold_permit(campaign, batch)
+        for number in sorted(campaign.resting):
+            batch = campaign.batches[number]
+            if batch.retry_real is not None:
+                self.rest(campaign, batch, batch.retry_real)
+
     def drop_permit(self, campaign: CampaignRow, permit_id: str) -> None:
         campaign.permits.pop(permit_id, None)
         self.relay(campaign.relay).permits.pop(permit_id, None)
+
+    def campaign_woken(self, kind: WakeKind, name: str) -> str | None:
+        """Whom something that is due is about."""
+        if kind == "relay":
+            return None
+        if kind in {"permit", "silent"}:
+            batch = self.relay(name.rpartition(":")[0]).permits.get(name)
+            return None if batch is None else batch.campaign_id
+        return name if kind in {"campaign", "show"} else split_batch_id(name)[0]
 
     def batch_of(self, batch_id: str) -> tuple[CampaignRow, BatchRow] | None:
         """Campaign and batch of `campaign/7`."""

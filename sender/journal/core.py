@@ -239,10 +239,20 @@ def _problem(journal: BatchJournal, chunk: Chunk) -> str | None:
         return f"the permit is for content {chunk.content_hash}, but the batch was begun with {journal.content_hash}"
     if chunk.batch_size != journal.size:
         return f"the permit says that the batch has {chunk.batch_size} recipients, but it was begun with {journal.size}"
+    if not _is_zone(chunk.day_timezone):
+        return f"the permit names time zone {chunk.day_timezone!r}, which this process does not know (install tzdata?)"
     bad = [r for r in chunk.ranges if not 0 <= r[0] < r[1] <= journal.size]
     if bad:
         return f"the permit names indices {bad[0][0]} to {bad[0][1]} of a batch of {journal.size}"
     return None
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        return False
+    return True
 
 
 def _lifted(control: Control, chunk: Chunk) -> Control:

@@ -3,6 +3,7 @@
 MessageError
 +-- TemplateError     the template itself: nothing of the campaign can be sent
 `-- RowError          one recipient's row: the others are not touched
+    `-- OverBudget    filling the template for it took too long or made too much
 """
 
 from __future__ import annotations
@@ -29,3 +30,7 @@ class TemplateError(MessageError):
 
 class RowError(MessageError):
     """One recipient's row does not make a message, such as "lacks the variable first_name"."""
+
+
+class OverBudget(RowError):
+    """Filling the template for one row took too many turns, too long, or made too long a text."""

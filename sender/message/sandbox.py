@@ -28,7 +28,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing, pass_context
 from markupsafe import Markup
 
-from sender.message.errors import RowError
+from sender.message.errors import OverBudget
 
 MAX_OUTPUT = 1_000_000
 """Characters of one rendered part."""
@@ -57,18 +57,18 @@ class Budget:
         self._deadline = self._clock() + MAX_SECONDS
 
     def step(self) -> None:
-        """A turn of a loop, or a call. Raises `RowError` when there have been too many, or for too long."""
+        """A turn of a loop, or a call. Raises `OverBudget` when there have been too many, or for too long."""
         self._steps -= 1
         if self._steps < 0:
-            raise RowError(f"the template's loops take more than {MAX_STEPS:,} turns: is one endless?")
+            raise OverBudget(f"the template's loops take more than {MAX_STEPS:,} turns: is one endless?")
         if self._clock() > self._deadline:
-            raise RowError(f"the template takes more than {MAX_SECONDS:g} s: is a loop endless?")
+            raise OverBudget(f"the template takes more than {MAX_SECONDS:g} s: is a loop endless?")
 
     def write(self, size: int) -> None:
-        """So many characters come out. Raises `RowError` when there are too many."""
+        """So many characters come out. Raises `OverBudget` when there are too many."""
         self._size -= size
         if self._size < 0:
-            raise RowError(f"the message is longer than {MAX_OUTPUT:,} characters: is a loop endless?")
+            raise OverBudget(f"the message is longer than {MAX_OUTPUT:,} characters: is a loop endless?")
 
 
 class Lacking(StrictUndefined):

@@ -23,7 +23,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "not UTF-8": (b"\xff\xfe{}", ""),
     "unknown field": (request("x1", sender="me"), "sender"),
     "wrong type": (request("x2", max_retries="many"), "max_retries"),
-    "unknown domain": (request("x3", **{"from": {"email": "a@bore.exampel"}}), "bore.exampel"),
+    "unknown domain": ({**request("x3"), "from": {"email": "a@bore.exampel"}}, "bore.exampel"),
     "unknown relay": (request("x4", relay="mian"), "mian"),
     "unknown strategy": (request("x5", strategy={"type": "ramp_down"}), "ramp_down"),
     "template syntax": (request("x6", template={"subject": "Hi {{ name", "text": "t"}), "template.subject"),
@@ -76,8 +76,10 @@ def test_a_plain_console_producer_submits_and_the_mail_goes_out(
     assert kcat is not None, "kcat is not installed; `make packages` installs it as root on Debian"
     with SimulatorProcess(tmp_path / "provider") as provider, Pipeline(apache_kafka, prefix, tmp_path, provider) as p:
         p.start()
-        line = json.dumps(request("kcat", 5))
         argv = [kcat, "-b", apache_kafka.bootstrap, "-P", "-t", p.access.name(CAMPAIGN_REQUESTS)]
-        subprocess.run(argv, input=line.encode(), check=True, timeout=30)
-        assert p.wait("kcat", "completed").accepted == 5
-        assert len(p.mails()) == 5
+        for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
+            line = json.dumps(request(f"kcat-{codec}", 5))
+            subprocess.run([*argv, "-z", codec], input=line.encode(), check=True, timeout=30)
+        for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
+            assert p.wait(f"kcat-{codec}", "completed").accepted == 5
+        assert len(p.mails()) == 25

@@ -77,6 +77,14 @@ def test_a_plan_that_is_complete_before_its_batches_waits_for_them() -> None:
     assert last(world).batch_number == 1
 
 
+@pytest.mark.parametrize(("size", "batches", "state"), [(50, [25, 25], "running"), (0, [], "completed")])
+def test_what_the_planner_warns_of_stays_in_the_progress(size: int, batches: list[int], state: str) -> None:
+    world = silent()
+    campaign = gate_campaign(size=size).model_copy(update={"warnings": ("it starts now",)})
+    world.give(*plan(campaign, batches))
+    assert (world.progress["c"].state, world.progress["c"].warnings) == (state, ("it starts now",))
+
+
 def test_a_plan_that_comes_again_changes_nothing_and_shows_the_progress_again() -> None:
     world = silent()
     inputs = plan(gate_campaign(size=25), [25])

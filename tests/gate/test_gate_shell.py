@@ -6,16 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 from gate_world import MONDAY, batch_strategy, gate_campaign, plan, planned, settings
 
-from schemas import topics
+from schemas import calendar, topics
 from schemas.base import Model
 from schemas.batch import Batch, PlanFailed
 from schemas.chunk import Chunk, ChunkResult
+from schemas.command import GateCommand
 from schemas.gate_state import GateRow
 from schemas.progress import CampaignProgress
 from schemas.topics import Topic, named
@@ -181,6 +183,101 @@ def test_the_rows_of_a_plan_that_is_given_up_are_deleted() -> None:
     written = {key: value is not None for _, key, value in effects.state}
     assert written == {b"campaign:c": True, b"batch:c/1": False, b"batch:c/2": False}
     assert [b["state"] for b in values(effects, topics.BATCHES)] == ["cancelled", "cancelled"]
+
+
+TOKYO = "Asia/Tokyo"
+
+
+def poison(patch: pytest.MonkeyPatch) -> None:
+    """From now on a campaign whose schedule is in Tokyo cannot be decided on."""
+
+    def why_closed(schedule: Any, now: datetime) -> Any:
+        if schedule.timezone == TOKYO:
+            raise ZeroDivisionError("a defect")
+        return calendar.why_closed(schedule, now)
+
+    patch.setattr("sender.gate.offers.why_closed", why_closed)
+
+
+def campaigns_at(start: datetime) -> list[Any]:
+    """Of one relay, the older one is the one in Tokyo."""
+    strategy = batch_strategy(10, interval=0)
+    bad = gate_campaign("bad", size=10, strategy=strategy, start_at=start, timezone=TOKYO)
+    good = gate_campaign("good", size=10, strategy=strategy, start_at=start)
+    return [*plan(bad, [10]), *plan(good, [10])]
+
+
+def shown(effects: Effects | None, campaign: str) -> dict[str, Any]:
+    return [p for p in values(effects, topics.CAMPAIGN_PROGRESS) if p["campaign_id"] == campaign][-1]
+
+
+def test_a_campaign_whose_timer_fails_is_put_aside_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock(MONDAY)
+    made = role(clock)
+    made.step([record(i, n) for n, i in enumerate(campaigns_at(MONDAY + timedelta(minutes=1)))], 1000.0)
+    with monkeypatch.context() as patch:
+        poison(patch)
+        clock.move(timedelta(minutes=2))
+        effects = made.step([], 1120.0)
+        assert [c["campaign_id"] for c in values(effects, topics.CHUNKS)] == ["good"]
+        hold = shown(effects, "bad")["holds"][0]
+        assert (hold["reason"], hold["figures"]["error"]) == ("error", "ZeroDivisionError: a defect")
+        good = Chunk.model_validate(values(effects, topics.CHUNKS)[0])
+        effects = made.step([record(answer(good), 8)], 1121.0)
+        assert shown(effects, "good")["state"] == "completed"
+        assert not [o for _, o in effects.outputs if o.topic.endswith(".dlq")]  # type: ignore[union-attr]
+    command = {"relay": "main", "origin": {"topic": "campaign.commands", "partition": 0, "offset": 1}, "at": MONDAY}
+    resume = GateCommand.model_validate({**command, "campaign_id": "bad", "action": "resume"})
+    effects = made.step([record(resume, 9)], 1122.0)
+    assert [c["campaign_id"] for c in values(effects, topics.CHUNKS)] == ["bad"]
+
+
+def test_an_input_is_not_lost_because_a_campaign_cannot_be_decided_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = role()
+    inputs = campaigns_at(MONDAY)
+    with monkeypatch.context() as patch:
+        poison(patch)
+        effects = made.step([record(i, n) for n, i in enumerate(inputs)], 1000.0)
+        assert [c["campaign_id"] for c in values(effects, topics.CHUNKS)] == ["good"]
+        assert not [o for _, o in effects.outputs if o.topic.endswith(".dlq")]  # type: ignore[union-attr]
+    assert effects is not None
+    fresh = role()  # a new owner tries again by itself
+    fresh.assigned(0, {key: value for _, key, value in effects.state if value is not None})
+    good = Chunk.model_validate(values(effects, topics.CHUNKS)[0])
+    assert [c["campaign_id"] for c in values(fresh.step([record(answer(good), 9)], 1001.0), topics.CHUNKS)] == ["bad"]
+
+
+def test_a_campaign_that_is_put_aside_with_an_open_permit_asks_for_it_again_when_it_is_taken_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = role()
+    effects = made.step([record(i, n) for n, i in enumerate(a_plan())], 1000.0)
+    first = values(effects, topics.CHUNKS)
+    with monkeypatch.context() as patch:
+        patch.setattr("sender.gate.permits.chunk_of", lambda *_: 1 / 0)
+        effects = made.step([], 1011.0)
+        assert "ZeroDivisionError" in shown(effects, "c")["holds"][0]["detail"]
+        assert made.step([], 1040.0) is None or not values(effects, topics.CHUNKS)
+    command = {"relay": "main", "origin": {"topic": "campaign.commands", "partition": 0, "offset": 1}, "at": MONDAY}
+    resume = GateCommand.model_validate({**command, "campaign_id": "c", "action": "resume"})
+    assert values(made.step([record(resume, 9)], 1041.0), topics.CHUNKS) == first
+
+
+def test_a_timer_that_fails_for_nobody_in_particular_is_tried_again_later_and_inputs_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = role()
+    one, two, complete = a_plan()
+    made.step([record(one, 0), record(two, 1)], 1000.0)
+    sound = GateCore.tick
+    with monkeypatch.context() as patch:
+        patch.setattr(GateCore, "tick", lambda *_: 1 / 0)
+        made.lost(0)
+        made.assigned(0, {})
+        assert made.step([], 1001.0) is None
+        assert made.step([record(one, 2), record(two, 3), record(complete, 4)], 1001.1) is not None
+    assert GateCore.tick is sound
+    assert made.step([], 1030.0) is not None
 
 
 def test_two_partitions_are_two_gates() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from console.planning import plan_lines
 from planner.dry_run import DryRun, dry_run
 from planner.errors import ProblemsFound, SourceError
 from schemas.request import CampaignRequest
@@ -58,6 +59,26 @@ def test_a_template_that_needs_what_no_row_has_leaves_everybody_out_and_says_why
     assert (run.recipients, run.invalid, run.batches, run.starts_at) == (3, 3, (), None)
     assert {row.reason for row in run.left_out} == {"lacks variable nombre"}
     assert json.loads(run.json())["starts_at"] is None
+    assert run.warnings == ("all 3 rows are invalid: nobody is mailed (row 1: lacks variable nombre)",)
+    lines = list(plan_lines(run))
+    assert lines[:3] == [
+        "3 recipients, 3 invalid, 0 duplicate: 0 batches on 0 sending days", f"warning: {run.warnings[0]}",
+        "nobody would be mailed",
+    ]  # fmt: skip
+
+
+def test_a_where_that_nobody_matches_is_a_warning(tmp_path: Path) -> None:
+    where = {"first_name": ["Nadie", "Nada"]}
+    run = planned(path := clients(tmp_path, 1234), recipients={"uri": path.as_uri(), "where": where})
+    text = 'no row of 1,234 matches recipients.where {"first_name":["Nadie","Nada"]}: nobody is mailed'
+    assert run.warnings == (text,)
+    assert not any("None" in line for line in plan_lines(run))
+
+
+def test_a_plan_that_mails_somebody_has_no_warning(tmp_path: Path) -> None:
+    run = planned(path := clients(tmp_path, 3, "nobody,X\n"), recipients={"uri": path.as_uri()})
+    assert run.warnings == ()
+    assert any(line.startswith("from 2026-02-02T14:00:00Z to ") for line in plan_lines(run))
 
 
 def test_a_source_that_is_missing_is_a_problem_of_its_field(tmp_path: Path) -> None:
@@ -67,6 +88,6 @@ def test_a_source_that_is_missing_is_a_problem_of_its_field(tmp_path: Path) -> N
 
 def test_a_source_without_addresses_says_which_columns_it_has(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
-    path.write_text("name\nAna\n")
-    with pytest.raises(SourceError, match="its columns are 'name'"):
+    path.write_text("name,city\nAna,Quito\n")
+    with pytest.raises(SourceError, match="its columns are 'name', 'city'"):
         planned(path)

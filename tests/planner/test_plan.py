@@ -84,6 +84,22 @@ def test_a_late_start_moves_what_does_not_fit_and_keeps_every_days_limit() -> No
     assert [b.size for b in batches] == [b.size for b in planned("ramp_up")]
 
 
+def test_limits_are_of_the_domains_day_and_windows_of_the_schedules() -> None:
+    strategy = resolve_strategy(StrategySpec(type="ramp_up", daily_limits=(50,)), {}, warm=False)
+    schedule = Schedule.model_validate({"window": ("09:00", "17:00"), "timezone": "Asia/Tokyo", "skip_weekends": False})
+    when, _ = resolve_schedule(schedule, strategy, timezone=BOGOTA, now=MONDAY)
+    batches = list(plan(200, strategy, when, day_timezone=BOGOTA))
+    # 09:00 in Tokyo is 19:00 in Bogota: each window has five hours of one day there and three of the next
+    assert [b.scheduled_for for b in batches[:4]] == [
+        datetime(2026, 2, 3, 0, tzinfo=UTC), datetime(2026, 2, 3, 1, tzinfo=UTC),
+        datetime(2026, 2, 3, 5, tzinfo=UTC), datetime(2026, 2, 3, 6, tzinfo=UTC),
+    ]  # fmt: skip
+    for batch in batches:
+        assert is_sendable(when, batch.scheduled_for)
+    assert set(Counter(local_day(BOGOTA, b.scheduled_for) for b in batches).values()) == {2}
+    assert [b.sending_day for b in batches] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
 def test_a_list_of_intervals_is_the_wait_before_each_batch_and_its_last_repeats() -> None:
     strategy = resolve_strategy(StrategySpec(type="batch", interval_minutes=(0, 15, 60)), {}, warm=False)
     when = ResolvedSchedule(start_at=MONDAY, timezone="UTC")

@@ -87,6 +87,17 @@ def test_auto_is_batch_on_a_warm_domain_and_conservative_on_one_that_has_suffere
     assert campaign(reputation=suffered).start_day == 4
 
 
+def test_the_plan_has_the_domains_day_whatever_the_schedules_time_zone() -> None:
+    made = campaign(schedule={"timezone": "Asia/Tokyo"})
+    assert (made.schedule.timezone, made.day_timezone) == ("Asia/Tokyo", "America/Bogota")
+
+
+def test_a_warm_domain_begins_with_the_last_step() -> None:
+    made = campaign(**{"from": {"email": "a@warm.example"}}, strategy={"type": "ramp_up"})
+    assert (made.start_day, made.strategy.step(made.start_day).daily_limit) == (6, 200)
+    assert campaign(strategy={"type": "ramp_up"}).start_day == 1
+
+
 def test_an_international_sending_domain_is_known_by_its_a_labels() -> None:
     assert campaign(**{"from": {"email": "a@BÜCHER.example"}}).sending_domain == "xn--bcher-kva.example"
 

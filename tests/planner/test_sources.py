@@ -163,6 +163,40 @@ def test_a_file_that_holds_no_recipients_is_refused_with_what_to_do(
         read(source(write(tmp_path, content, name)))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "secret"),
+    [
+        ("passwd", "root:x:0:0:root:/root:/bin/bash\nbin:x:1:1\n", ":x:0"),
+        ("token", "hunter2\n", "hunter2"),
+        (".env", "API_KEY=hunter2\nA=1\n", "hunter2"),
+        ("key", "-----BEGIN PRIVATE KEY-----\nhunter2\n", "BEGIN"),
+        ("letter.txt", "Dear Ana, the word for tonight is hunter2, do not tell\n", "hunter2"),
+        ("shadow", "root:$6$hunter2$x:19000:0\n", "hunter2"),
+        ("long.csv", f"name,{'hunter2' * 6}\n", "hunter2"),
+        ("c.csv", "ana@example.com,Ana\n", "ana@"),
+        ("m.json", '{"hunter2=": 1}\n', "hunter2"),
+        ("m.json", '{"hunter2=": 1}\n{"a": 1}\n' * 60, "hunter2"),
+    ],
+)
+def test_what_does_not_look_like_a_header_is_not_told_to_anybody(
+    tmp_path: Path, name: str, content: str, secret: str
+) -> None:
+    with pytest.raises(SourceError, match="no e-mail column") as caught:
+        read(source(write(tmp_path, content, name)))
+    assert secret not in str(caught.value)
+
+
+def test_of_a_header_at_most_20_columns_are_told(tmp_path: Path) -> None:
+    names = ["Número de teléfono", "first-name", *(f"c_{i}" for i in range(30))]
+    with pytest.raises(SourceError, match=r"its columns are 'Número de teléfono', .*'c_17' \.\.\.; call"):
+        read(source(write(tmp_path, ";".join(names) + "\n", "c.csv")))
+
+
+def test_roots_tell_nothing_of_what_lies_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="does not lie below"):
+        read(source(tmp_path / "nowhere.csv", roots=(tmp_path / "allowed",)))
+
+
 def test_json_lines_may_have_rows_of_different_columns_and_broken_ones(tmp_path: Path) -> None:
     lines = [
         json.dumps(ANA), "{broken", "[1]", '{"first_name": "Nobody"}', "",

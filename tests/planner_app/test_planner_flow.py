@@ -172,6 +172,16 @@ def test_a_source_that_cannot_be_planned_is_rejected_before_any_batch(world: Wor
     assert json.loads(letter.value or b"")["template"] == REQUEST["template"]
 
 
+def test_a_plan_for_nobody_says_so_in_the_progress_and_to_the_gate(world: World) -> None:
+    recipients = {"inline": [*people(3), {"email": "x"}], "where": {"first_name": "Nadie"}}
+    world.put(CAMPAIGN_REQUESTS, {**REQUEST, "campaign_id": "nobody-matches", "recipients": recipients})
+    eventually(lambda: of(world, "plan_complete", "nobody-matches"), 30, "the plan is complete")
+    told = of(world, "plan_complete", "nobody-matches")[0]
+    text = 'no row of 4 matches recipients.where {"first_name":["Nadie"]}: nobody is mailed'
+    assert (told["batches"], told["campaign"]["warnings"]) == (0, [text])
+    assert world.progress("nobody-matches")["warnings"] == [text]
+
+
 def test_a_plan_that_fails_midway_is_taken_back(world: World) -> None:
     path = world.data / "cut-off.csv.gz"
     whole = gzip.compress(b"email,first_name\n" + b"".join(b"r%d@example.com,R\n" % i for i in range(50_000)))

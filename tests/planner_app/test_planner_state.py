@@ -245,7 +245,9 @@ def test_inputs_that_are_read_again_give_the_same_row_and_no_second_campaign(
     begin = data.draw(st.integers(0, len(inputs)))
     again, repeated = run(inputs[begin:], row)  # a crash after the row, before the offset
     if row is not None and row.state == "published":
-        assert again == row
+        assert again is not None
+        # `admitted` that was read before its request has its effect now: the plan is not published any longer
+        assert again == row or again == row.model_copy(update={"complete": None})
     campaigns = [
         e.record for d in decisions for e in d.effects if isinstance(e, Publish) and isinstance(e.record, Campaign)
     ]

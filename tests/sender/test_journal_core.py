@@ -8,18 +8,18 @@ import pytest
 from journals import HOUR, NOON, chunk, control
 
 from sender.journal import core, rows
-from sender.journal.values import BatchJournal, Ended
+from sender.journal.values import BatchJournal, Ended, EndKind
 
 DAY = NOON.date()
 
 
-def started(**more: object) -> BatchJournal:
+def started(**more: Any) -> BatchJournal:
     journal, taken, result = core.take_permit(None, chunk(**more), NOON)
     assert (taken, result) == ("started", None)
     return journal
 
 
-def ends(journal: BatchJournal, kind: str, *indices: int, **more: object) -> BatchJournal:
+def ends(journal: BatchJournal, kind: EndKind, *indices: int, **more: Any) -> BatchJournal:
     return core.ended(journal, [Ended(i, kind, NOON, email=f"p{i}@x.example", **more) for i in indices])[0]
 
 
@@ -235,7 +235,7 @@ def test_a_resolution_by_address_touches_nobody_else() -> None:
         ({"ranges": ((5, 11),)}, "indices 5 to 11 of a batch of 10"),
     ],
 )
-def test_a_permit_that_does_not_fit_the_batch_is_refused(change: dict[str, object], words: str) -> None:
+def test_a_permit_that_does_not_fit_the_batch_is_refused(change: dict[str, Any], words: str) -> None:
     journal, _ = core.finish(started(ranges=((0, 1),)), NOON, "expired")
     _, taken, result = core.take_permit(journal, chunk(2, **change), NOON)
     assert result is not None

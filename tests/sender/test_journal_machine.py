@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -141,7 +142,9 @@ class OwnerOfABatch(RuleBasedStateMachine):
     def outcomes(self, data: st.DataObject, survive: bool) -> None:
         assert self.journal is not None
         some = data.draw(st.sets(st.sampled_from(sorted(self.on_wire)), min_size=1))
-        kinds = st.sampled_from(["accepted", "accepted", "failed", "in_doubt", "suppressed", "not_begun"])
+        kinds: st.SearchStrategy[Any] = st.sampled_from(
+            ["accepted", "accepted", "failed", "in_doubt", "suppressed", "not_begun"]
+        )
         came = [Ended(i, k := data.draw(kinds), self.now, 0 if k in {"suppressed", "not_begun"} else 1) for i in some]
         journal, facts = core.ended(self.journal, [*came, *came])  # said twice: the second time changes nothing
         assert len(facts) == sum(e.kind != "not_begun" for e in came)
@@ -180,7 +183,7 @@ class OwnerOfABatch(RuleBasedStateMachine):
         assert news
         self.commit(journal, survive)
 
-    @precondition(lambda self: self.journal is not None and core.in_doubt(self.journal))
+    @precondition(lambda self: self.journal is not None and bool(core.in_doubt(self.journal)))
     @rule(resolution=st.sampled_from(["accepted", "drop"]), survive=commits)
     def resolve(self, resolution: str, survive: bool) -> None:
         assert self.journal is not None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sending import Gate, SenderThread, context, people, recipients_of, settings
@@ -14,6 +15,7 @@ from waiting import eventually
 
 from schemas import topics
 from schemas.batch import Pointer, Range
+from schemas.campaign import ResolvedTemplate
 from schemas.chunk import Chunk, ChunkResult
 from schemas.event import MailEvent
 from schemas.records import Suppression
@@ -239,9 +241,12 @@ def test_those_in_doubt_are_sent_again_when_the_campaign_says_so(world: World) -
     result = world.gate.final(world.gate.permit(result.unsent, number=number, in_doubt="resend", max_retries=1))
     assert (result.in_doubt, result.unsent) == (((1, 2),), ())  # often enough
     assert world.mailed("resend.example")["drop+kept+e@resend.example"] == 2
-    eventually(
-        lambda: len({e.event_id for e in world.gate.events if e.batch_number == number}) == 3 or world.gate.hear()
-    )
+
+    def all_heard() -> bool:
+        world.gate.hear()
+        return len({e.event_id for e in world.gate.events if e.batch_number == number}) == 3
+
+    eventually(all_heard)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +258,7 @@ def test_those_in_doubt_are_sent_again_when_the_campaign_says_so(world: World) -
     ],
 )
 def test_a_permit_that_cannot_be_carried_out_says_why_and_the_loop_goes_on(
-    world: World, change: dict[str, object], words: str
+    world: World, change: dict[str, Any], words: str
 ) -> None:
     number = world.plan(people(3, "broken.example"))
     result = world.gate.final(world.gate.permit(number=number, **change))
@@ -319,6 +324,21 @@ def test_permits_of_one_relay_share_connections_and_never_open_more_than_permitt
             assert gate.final(gate.permit(number=3, connections=1)).accepted == 60
         stats = mailbox.stop()
     assert stats["peak_connections"] <= 4
+
+
+def test_a_template_without_an_end_costs_three_recipients_and_ends_its_permit(
+    embedded_kafka: Kafka, prefix: str, tmp_path: Path
+) -> None:
+    endless = "{% if name != 'person 1' %}{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    template = ResolvedTemplate(subject="Hello", text=endless + "{% endif %}x")
+    with SimulatorProcess(tmp_path / "mailbox") as mailbox, Gate(embedded_kafka, prefix) as gate:
+        gate.plan(people(12), template=template)
+        with SenderThread(context(embedded_kafka, settings(mailbox.port, prefix), "s1", tmp_path)):
+            result = gate.final(gate.permit(connections=1))
+    assert (result.stopped, result.accepted, result.begun) == ("error", 1, 1)
+    assert "3 in a row" in (result.detail or "")
+    assert "is one endless?" in (result.detail or "")
+    assert (indices(result.failed), result.unsent) == ([0, 2, 3, 4], ((5, 12),))  # the second one had no loop
 
 
 def test_a_permit_goes_the_whole_way_on_both_brokers(any_kafka: Kafka, prefix: str, tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from schemas.topics import Topic
 from streams.clients import Kafka
 from streams.clock import REAL
 from streams.context import Context
-from streams.faust_app import Handled, Life, Refused, Rows, add_agent, run_app
+from streams.faust_app import Handled, Life, Refused, Rows, add_agent
 from streams.faust_group import ensure_changelog, prepare_group
 from streams.faust_guard import GuardedApp
+from streams.faust_run import run_app
 from streams.fenced.model import Input, Output
 from streams.outbox import Outbox
 from streams.settings import KafkaSettings, Settings

@@ -14,8 +14,9 @@ from streams.clients import Kafka
 from streams.clock import REAL
 from streams.context import Context
 from streams.errors import StreamsError
-from streams.faust_app import changelog, credentials, faust_app, partition_of
+from streams.faust_app import changelog, faust_app, partition_of
 from streams.faust_guard import Boot
+from streams.faust_security import credentials
 from streams.settings import Settings
 
 

@@ -49,6 +49,51 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     assert settings.relays["main"].password.get_secret_value() == "12345"
 
 
+@pytest.mark.parametrize("secret", ["true", '{"a": 1}', "[1, 2]", "[", '"quoted"', "null"])
+def test_a_secret_that_looks_like_json_stays_as_it_is(tmp_path: Path, secret: str) -> None:
+    environ = {
+        "RAMPA_RELAYS__MAIN__PASSWORD": secret,
+        "RAMPA_KAFKA__SASL_PASSWORD": secret,
+        "RAMPA_CLICKHOUSE__DSN": secret,
+        "RAMPA_RELAYS__MAIN__HELO": secret,
+        "RAMPA_RELAYS__MAIN__CA_FILE": f"{tmp_path}/{secret}",
+    }
+    settings = load(written(tmp_path, GOOD), environ)
+    relay = settings.relays["main"]
+    assert relay.password is not None
+    assert (relay.password.get_secret_value(), relay.helo, relay.ca_file) == (secret, secret, tmp_path / secret)
+    assert settings.kafka.client_options()["sasl.password"] == secret
+    assert settings.clickhouse.dsn.get_secret_value() == secret
+
+
+def test_lists_tables_and_truth_values_come_from_the_environment_as_json(tmp_path: Path) -> None:
+    environ = {
+        "RAMPA_PLANNER__ROOTS": '["people", "/srv"]',
+        "RAMPA_STRATEGIES__COBRANZA__INTERVAL_MINUTES": "[0, 30]",
+        "RAMPA_STRATEGIES__COBRANZA__THRESHOLDS": '{"min_opens": 0.5}',
+        "RAMPA_DOMAINS__BORE.EXAMPLE__WARM": "true",
+        "RAMPA_DOMAINS__BORE.EXAMPLE__DKIM": '{"selector": "r1", "key_file": "k.pem"}',
+        "RAMPA_RELAYS__MAIN__CONNECTIONS": "7",
+    }
+    settings = load(written(tmp_path, GOOD), environ)
+    strategy, domain = settings.strategies["cobranza"], settings.domains["bore.example"]
+    assert settings.planner.roots == (tmp_path / "people", Path("/srv"))
+    assert strategy.interval_minutes == (0, 30)
+    assert strategy.thresholds is not None
+    assert strategy.thresholds.min_opens == 0.5
+    assert domain.warm is True
+    assert domain.dkim is not None
+    assert domain.dkim.key_file == tmp_path / "k.pem"
+    assert settings.relays["main"].connections == 7
+
+
+def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
+    environ = {"RAMPA_LOG": "DEBUG", "RAMPA_KAFKA_HOME": "/opt/kafka", "RAMPA_CONFIG": str(written(tmp_path, GOOD))}
+    assert load(None, environ).kafka.bootstrap == "a.example:9092"
+    with pytest.raises(SettingsError, match="'logs' is not a setting"):
+        load(written(tmp_path, GOOD), {"RAMPA_LOGS": "x"})
+
+
 def test_secrets_never_print(tmp_path: Path) -> None:
     settings = load(
         written(tmp_path, GOOD), {"RAMPA_RELAYS__MAIN__PASSWORD": "hunter2", "RAMPA_TRACKER__KEYS": '["k3y"]'}
@@ -113,7 +158,8 @@ def test_a_domain_is_known_by_one_spelling_however_it_is_written(tmp_path: Path,
 
 
 def test_relative_paths_belong_to_the_file(tmp_path: Path) -> None:
-    text = GOOD + '\n[relays.files]\ntype = "maildir"\npath = "mail"\n'
+    text = GOOD + '\n[relays.files]\ntype = "maildir"\npath = "mail"\n[planner]\nroots = ["people", "/srv"]\n'
     settings = load(written(tmp_path, text), {})
     assert settings.data == tmp_path / "var"
     assert settings.relays["files"].path == tmp_path / "mail"
+    assert settings.planner.roots == (tmp_path / "people", Path("/srv"))

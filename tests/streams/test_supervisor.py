@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import eventually
 
+from streams import supervisor as supervisor_module
 from streams.restarts import Policy, decide, describe_end
 from streams.supervisor import Child, Supervisor
 
@@ -136,6 +137,20 @@ def test_lines_are_echoed_with_the_workers_name_when_asked(tmp_path: Path) -> No
     with Supervisor([python("w", SLEEPER)], tmp_path, echo=lines.append):
         eventually(lambda: lines)
     assert lines == ["w | up"]
+
+
+def test_a_long_log_is_put_aside_while_its_worker_writes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "_LOG_LIMIT", 20_000)
+    code = "import time\nfor n in range(10**6): print(n, 'x' * 100); time.sleep(0.001)"
+    lines: list[str] = []
+    log, aside = tmp_path / "w.log", tmp_path / "w.log.1"
+    with Supervisor([python("w", code)], tmp_path, echo=lines.append) as supervisor:
+        eventually(aside.exists)
+        assert aside.read_text().startswith("0 xxx")
+        eventually(lambda: not aside.read_text().startswith("0 xxx"), what="it is put aside again")
+        assert log.stat().st_size < 10 * 20_000
+        assert supervisor.status()[0].starts == 1
+    assert int(lines[-1].split()[2]) > 300, "what comes after is still echoed"
 
 
 def test_workers_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
