@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from schemas.batch import Range
 from schemas.chunk import BatchControl, Chunk, ChunkResult
