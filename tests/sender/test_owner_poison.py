@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,9 @@ class Runs:
     def halt(self, run: int) -> None:
         self.halted.append(run)
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int]) -> None: ...
+    def settled(self, run: int, indices: Sequence[int]) -> None: ...
+
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None: ...
 
 
 @dataclass
