@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -33,6 +34,7 @@ def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    faulthandler.register(signal.SIGUSR1)  # where every thread is, into the log: `kill -USR1 PID`
     context = _context(role, slot, config, bootstrap_wait, log)
     try:
         _runner(role)(context, stop)

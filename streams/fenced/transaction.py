@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from streams.fenced.errors import Fenced, FencedProcessingError, TransactionFailed
 from streams.fenced.model import Output
+from streams.fenced.stuck import StuckGuard
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,13 @@ class Transactions:
     """Commits one transaction after the other; blocks until each is durable or has failed for good."""
 
     def __init__(
-        self, producer: Producer, member: Consumer, input_topic: str, timeout: float, at: Callable[[str], None]
+        self,
+        producer: Producer,
+        member: Consumer,
+        input_topic: str,
+        timeout: float,
+        at: Callable[[str], None],
+        guard: StuckGuard | None = None,
     ) -> None:
         self._producer = producer
         self._member = member
@@ -35,6 +42,7 @@ class Transactions:
         self._timeout = timeout
         self._deadline = 0.0
         self._at = at
+        self._guard = guard or StuckGuard()
 
     def commit(
         self, outputs: Iterable[Output], offsets: dict[int, int], metadata: Callable[[int], str] = lambda _: ""
@@ -50,7 +58,8 @@ class Transactions:
         records = list(outputs)
         positions = [TopicPartition(self._input, p, offset, metadata(p)) for p, offset in offsets.items()]
         for left in reversed(range(_TRIES)):
-            generation = self._try(records, positions, last=left == 0)
+            with self._guard.within(self._timeout):
+                generation = self._try(records, positions, last=left == 0)
             if generation is None:
                 return
             log.info("the group's generation changed within a transaction; trying it again")
