@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from smtp_wire import envelope, relay
 
+from sender.smtp.dialogue import SmtpConnection
 from sender.smtp.errors import RelayDown
 from sender.smtp.pool import ConnectionPool
 from simulator.rules import Reject
@@ -23,7 +24,7 @@ class Clock:
 @asynccontextmanager
 async def pooled(
     size: int, *, messages_per_connection: int = 100, clock: Clock | None = None
-) -> AsyncIterator[tuple[MailboxSimulator, ConnectionPool]]:
+) -> AsyncIterator[tuple[MailboxSimulator, ConnectionPool[SmtpConnection]]]:
     async with MailboxSimulator() as simulator:
         made = relay(simulator.port, messages_per_connection=messages_per_connection)
         pool = ConnectionPool(made, size, idle_seconds=10, clock=clock or Clock())
@@ -32,7 +33,7 @@ async def pooled(
         assert pool.open_connections == 0
 
 
-async def _send(pool: ConnectionPool, n: int) -> str:
+async def _send(pool: ConnectionPool[SmtpConnection], n: int) -> str:
     async with pool.connection() as connection:
         return (await connection.send(envelope(f"a{n}@example.com", n))).kind
 

@@ -1,10 +1,10 @@
 """The whole pipeline: from a request on a topic to the last mail, with journal, spool and events.
 
-    python bench/pipeline.py [MAILS ...] [--connections 10] [--runs 1] [--simulator] [--senders 1]
+    python bench/whole_pipeline.py [MAILS ...] [--connections 10] [--runs 1] [--simulator] [--senders 1]
 
 Apache Kafka, planner, gate, sender and the receiving server (Postfix's `smtp-sink`, else our simulator) are processes
 of this machine. Figures: mails a second from the request to the campaign's end, and from the first mail to the last;
-CPU seconds of each process for 1000 mails. Median of the runs to bench/results/pipeline.json.
+CPU seconds of each process for 1000 mails. Median of the runs to bench/results/whole_pipeline.json.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from streams import process  # noqa: E402
 from streams.brokers.jars import default_home  # noqa: E402
 from streams.brokers.local import LocalBroker  # noqa: E402
 
-RESULTS = Path(__file__).parent / "results" / "pipeline.json"
+RESULTS = Path(__file__).parent / "results" / "whole_pipeline.json"
 PARAGRAPH = (
     "Your payment for March is due on the 15th. You can pay it at the counter, by transfer or with the link "
     "below; if you have paid already, please take this as our thanks and ignore the rest of this letter. "
