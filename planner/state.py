@@ -305,10 +305,6 @@ def _belongs(row: CampaignRow, given: PlannerInput) -> bool:
     return row.state == "planning" and row.origin == given.origin
 
 
-def _replan(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy) -> Decision:  # noqa: ARG001
-    return NOTHING
-
-
 _DECIDERS: dict[str, Callable[[CampaignRow | None, PlannerInput, ResolveStrategy], Decision]] = {
     "request": _request,
     "command": _command,
@@ -318,5 +314,4 @@ _DECIDERS: dict[str, Callable[[CampaignRow | None, PlannerInput, ResolveStrategy
     "refused": _refused,
     "admitted": _admitted,
     "expired": _expired,
-    "replan": _replan,
 }

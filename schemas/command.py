@@ -59,7 +59,7 @@ class DomainCommand(UserModel):
 
 
 PlannerInputKind = Literal[
-    "request", "command", "invalid", "resolved", "planned", "refused", "admitted", "expired", "replan",
+    "request", "command", "invalid", "resolved", "planned", "refused", "admitted", "expired",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.calendar import (
+from schemas.calendar import (
     NeverOpens,
     closes_at,
     is_sendable,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.calendar import is_sendable, local_day
 from planner.plan import PlannedSize, Timetable, batch_sizes, plan, plan_summary
 from planner.resolve import resolve_schedule, resolve_strategy
+from schemas.calendar import is_sendable, local_day
 from schemas.campaign import ResolvedSchedule
 from schemas.request import Schedule
 from schemas.strategy import Strategy, StrategySpec
