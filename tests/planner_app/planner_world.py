@@ -103,13 +103,14 @@ class World:
         found = [p for p in self.values("campaign.progress") if p.get("campaign_id") == campaign_id]
         return found[-1] if found else {}
 
-    def process(self, slot: str = "0") -> subprocess.Popen[bytes]:
-        """A planner as a process."""
+    def process(self, slot: str = "0", *, stall: int = 0) -> subprocess.Popen[bytes]:
+        """A planner as a process. With `stall` its plans stop after that batch, until `go_on`."""
         options: dict[str, object] = {
             "bootstrap": self.kafka.bootstrap,
             "prefix": self.prefix,
             "slot": slot,
             "data": str(self.data),
+            "stall": stall,
         }
         options["embedded"] = self.kafka.embedded
         root = SCRIPT.parents[2]
@@ -119,6 +120,10 @@ class World:
             process = subprocess.Popen([sys.executable, str(SCRIPT), json.dumps(options)], stderr=log, env=env)
         self.processes.append(process)
         return process
+
+    def go_on(self) -> None:
+        """Plans that stalled are to go on."""
+        (self.data / "go-on").touch()
 
     def log(self, slot: str = "0") -> str:
         """What a planner process has said."""
