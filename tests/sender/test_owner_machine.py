@@ -211,7 +211,7 @@ class OwnersOfAPartition(RuleBasedStateMachine):
 
     @rule()
     def the_partition_is_handed_over(self) -> None:
-        held = self.owner._batches.get(KEY)
+        held = self.owner._batches.held.get(KEY)
         left_by_a_dead_one = held is not None and held.run is None and bool(core.interrupted(held.journal))
         self.owner.revoking(0)
         for _ in range(200):

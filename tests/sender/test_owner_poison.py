@@ -143,7 +143,7 @@ def test_a_batch_whose_outcomes_cannot_be_handled_is_left_and_the_others_go_on(m
 def test_a_new_batch_whose_answer_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     desk, late = Desk(), chunk(1, until=NOON)  # is answered at once
     with monkeypatch.context() as patch:
-        patch.setattr("sender.owner.ChunkResult.encode", lambda _: 1 / 0)
+        patch.setattr("sender.turn.ChunkResult.encode", lambda _: 1 / 0)
         effects = desk.give(late)
         assert (len(letters(effects)), effects.state) == (1, [])
     assert results(desk.give(chunk(2, until=NOON)))["c"].version == 1
@@ -156,7 +156,7 @@ def test_an_ended_batch_whose_row_cannot_be_read_is_not_taken_for_a_new_one(monk
     desk.give()
     again = Desk(rows=desk.rows)
     with monkeypatch.context() as patch:
-        patch.setattr("sender.owner.rows.load", lambda *_: 1 / 0)
+        patch.setattr("sender.batches.rows.load", lambda *_: 1 / 0)
         assert len(letters(again.give(chunk(2)))) == 1
     result = results(again.give(chunk(3)))["c"]
     assert (result.accepted, result.begun, again.runs.started) == (10, 0, {})

@@ -1,0 +1,90 @@
+"""One step of the owner: what gathers for the next transaction, and what may happen once that is durable."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.chunk import ChunkResult
+from schemas.identity import batch_id
+from sender.events import HEADERS as EVENT_HEADERS
+from sender.events import event_value
+from sender.held import Held
+from sender.journal.values import Fact
+from sender.traffic import BatchKey
+from streams.deadletter import dead_letter
+from streams.fenced import Effects, Input, Output
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names on this installation's broker."""
+
+    chunks: str
+    gate_inputs: str
+    mail_events: str
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How the owner says things: to which topics, with which tags of a campaign, by which clock in seconds."""
+
+    topics: Topics
+    tags: Callable[[str], Mapping[str, str]]
+    real: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one step gathers. `after` happens when it is durable."""
+
+    now: datetime
+    voice: Voice
+    effects: Effects = field(default_factory=Effects)
+    touched: dict[BatchKey, Held] = field(default_factory=dict)
+    after: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.touched or self.after or self.effects.state or self.effects.outputs)
+
+    def mark(self) -> tuple[int, int, int]:
+        """How much is gathered."""
+        return len(self.effects.state), len(self.effects.outputs), len(self.after)
+
+    def forget(self, mark: tuple[int, int, int]) -> None:
+        """What was gathered since."""
+        gathered: tuple[list[Any], ...] = (self.effects.state, self.effects.outputs, self.after)
+        for one, size in zip(gathered, mark, strict=True):
+            del one[size:]
+
+    def answer(self, held: Held, result: ChunkResult) -> None:
+        """A report on a batch, to the gate."""
+        held.shown, held.shown_at = held.journal, self.voice.real()
+        out = Output(self.voice.topics.gate_inputs, result.relay.encode(), result.encode(), ChunkResult.headers())
+        self.effects.outputs.append((held.partition, out))
+
+    def tell(self, held: Held, facts: Sequence[Fact]) -> None:
+        """What happened to messages, to the world."""
+        chunk = held.journal.permit.chunk
+        if not facts or chunk is None:
+            return
+        campaign, number = held.key
+        tags, key = self.voice.tags(campaign), batch_id(campaign, number).encode()
+        for fact in facts:
+            value = event_value(
+                fact, campaign, number, relay=chunk.relay, sending_domain=chunk.sending_domain, tags=tags
+            )
+            out = Output(self.voice.topics.mail_events, key, value, EVENT_HEADERS)
+            self.effects.outputs.append((held.partition, out))
+
+    def dead(self, record: Input, error: str, attempts: int) -> None:
+        """A record of the input that nobody can use."""
+        log.warning("%s[%d]@%d is a dead letter: %s", record.topic, record.partition, record.offset, error)
+        letter = dead_letter(self.voice.topics.chunks, record, error, attempts, at=datetime.now(UTC))
+        self.effects.outputs.append((record.partition, letter))
