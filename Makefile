@@ -18,7 +18,7 @@ setup: .venv/runtime  ## .venv with the command `rampa`
 	@echo "ready: $(BIN)/rampa --help"
 
 test: .venv/dev packages kafka  ## everything that tests need, then the tests
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: .venv/dev  ## style and types
 	$(BIN)/ruff check .
