@@ -54,13 +54,22 @@ class Suppression(Model):
 
 
 class Alert(Model):
-    """Something an operator should look at."""
+    """Something an operator should look at, once for each time that it happens.
 
+    What concerns a relay is written for each sending domain of it. When it is over, the same `id` comes once more
+    with `resolved`.
+    """
+
+    id: str = Field("", description="of the cause and the time that it began: the same alert has the same id")
     sending_domain: str
-    kind: str
+    kind: str = Field(description="relay_down, daily_quota, chunk_failed, batch_failed, in_doubt, ...")
     severity: Literal["info", "warning", "critical"]
     detail: str
     figures: dict[str, float | int | str | None] = {}
+    resolved: bool = Field(False, description="what the id named is over")
+    relay: str | None = None
+    campaign_id: str | None = None
+    batch_number: int | None = None
     at: Instant
 
 

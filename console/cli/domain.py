@@ -43,18 +43,23 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
 @friendly
 def show(name: Name, as_json: AsJson = False, config: Config = None) -> None:
     """One sending domain, with its limits by strategy."""
+    from console import alerts as known
     from console.access import Access
     from console.domains import standings
     from schemas.domain_names import known_by
 
-    rows = [r for r in standings(Access.open(config, say=say)) if r["domain"] == known_by(name)]
+    access = Access.open(config, say=say)
+    rows = [r for r in standings(access) if r["domain"] == known_by(name)]
     if not rows:
         fail(f'{name!r} is not in the settings; add [domains."{name}"] with its relay.')
+    waiting = known.still_open(known.alerts(access, known_by(name)))
     if as_json:
-        print_json(rows[0])
+        print_json({**rows[0], "alerts": [alert.model_dump(mode="json") for alert in waiting]})
         return
     for key, value in rows[0].items():
         out.print(f"{key.replace('_', ' '):16} {value}", markup=False)
+    for alert in waiting:
+        out.print(f"{'alert':16} {known.line(alert)}", markup=False, soft_wrap=True)
 
 
 @app.command(epilog='Example: rampa domain pause bore.example --reason "blocked at one provider"')

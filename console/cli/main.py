@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from console.cli import campaign, dlq, domain, run, template, topics
+from console.cli import alerts, campaign, dlq, domain, run, template, topics
 
 app = typer.Typer(
     name="rampa",
@@ -17,6 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 run.register(app)
+alerts.register(app)
 app.add_typer(campaign.app, name="campaign", help="Submit, follow and steer campaigns.")
 app.add_typer(domain.app, name="domain", help="Sending domains: standing, quota, pause, resume.")
 app.add_typer(template.app, name="template", help="Stored templates.")

@@ -18,6 +18,7 @@ from schemas.chunk import ChunkResult
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
 from schemas.records import ReputationChanged
+from sender.gate import alerts
 from sender.gate.admission import batch_planned, plan_complete, plan_failed
 from sender.gate.commands import apply_command
 from sender.gate.decision import Decision, GateInput, Turn
@@ -117,6 +118,7 @@ class GateCore:
         for campaign in turn.campaigns.values():
             complete_if_done(turn, campaign)
         self._forget_ended(turn)
+        alerts.look(turn)
         show_all(turn)
         turn.about = None
         turn.out.next_wake = self.tables.next_wake(turn.now, turn.real)

@@ -9,7 +9,7 @@ from schemas.batch import Batch, BatchPlanned, PlanComplete, PlanFailed
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
-from schemas.records import ReputationChanged
+from schemas.records import Alert, ReputationChanged
 from sender.gate.rows import BatchRow, CampaignRow, DomainRow, RelayRow, Row, Table
 from sender.gate.tables import Tables
 
@@ -42,6 +42,7 @@ class Decision:
     batches: list[Batch] = field(default_factory=list)
     progress: list[CampaignProgress] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
     next_wake: float | None = None
 
     @property
@@ -54,7 +55,7 @@ class Decision:
 
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.orders or self.rows or self.gone or self.batches or self.progress or self.dead)
+        return not (self.orders or self.rows or self.gone or self.batches or self.progress or self.dead or self.alerts)
 
 
 @dataclass(slots=True)

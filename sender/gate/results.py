@@ -161,7 +161,7 @@ def _relay_fails(turn: Turn, relay: RelayRow, permit: Permit, error: str) -> Non
     """Nobody can be mailed by the relay: it is tried again after 1, 2, 4 ... 60 s of real time."""
     down = relay.down
     if down is None:
-        relay.down = Down(since=turn.now, error=error, attempts=1, next_real=turn.real + 1.0)
+        relay.down = Down(since=turn.now, error=error, attempts=1, next_real=turn.real + 1.0, since_real=turn.real)
     elif down.probe == permit.id:
         down.attempts += 1
         down.error, down.probe = error, None

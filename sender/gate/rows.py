@@ -65,7 +65,7 @@ class Permit:
 class BatchRow:
     """A batch. `open`: to be released; `failed` and `in_doubt`: as its owner reports them; `dropped`: failed
     because their chunk is a dead letter. An index that is open again is still in the owner's ranges. After an
-    error the batch rests until `retry_real`."""
+    error the batch rests until `retry_real`. `alerted_round`: in which an alert said that all of it failed."""
 
     campaign_id: str
     number: int
@@ -90,6 +90,7 @@ class BatchRow:
     released_at: datetime | None = None
     completed_at: datetime | None = None
     error: str | None = None
+    alerted_round: int | None = None
     figures: Figures = derived((0, 0, 0, 0, 0, 0, 0))
     state: BatchState = derived("pending")
     shown_state: BatchState | None = derived(None)
@@ -104,7 +105,8 @@ class BatchRow:
 @dataclass(slots=True)
 class CampaignRow:
     """A campaign. `batches_planned` is None until the plan is complete. A *release* is what goes out at one
-    interval: up to a step's batch size, in one or several permits; `release_left` is still to be permitted."""
+    interval: up to a step's batch size, in one or several permits; `release_left` is still to be permitted.
+    `doubt_alert`: id of the alert that it ended with recipients in doubt, while that is so."""
 
     campaign_id: str
     relay: str
@@ -127,6 +129,7 @@ class CampaignRow:
     minutes: list[tuple[int, int]] = field(default_factory=list)
     last_errors: list[SendError] = field(default_factory=list)
     tails: list[tuple[float, float]] = field(default_factory=list)
+    doubt_alert: str | None = None
     batches: dict[int, BatchRow] = derived(factory=dict)
     waiting: list[int] = derived(factory=list)  # negative batch numbers, ascending: the last one is the next
     permits: dict[str, BatchRow] = derived(factory=dict)
@@ -182,12 +185,14 @@ class Down:
     attempts: int
     next_real: float
     probe: str | None = None
+    since_real: float = 0.0
 
 
 @dataclass(slots=True)
 class RelayRow:
     """An account. `rate_now`: below its limit after throttling (None: not lowered), as it was at `rate_real`;
-    `ceiling`: where it ends being lowered. `tails`: rate that permits which ended early still hold until then."""
+    `ceiling`: where it ends being lowered. `tails`: rate that permits which ended early still hold until then.
+    `down_alert`: id of the alert that it refuses everything, while it does; `quota_alert`: the day of the last one."""
 
     name: str
     permits_issued: int = 0
@@ -200,6 +205,8 @@ class RelayRow:
     throttled_real: float = 0.0
     tails: list[tuple[float, float]] = field(default_factory=list)
     down: Down | None = None
+    down_alert: str | None = None
+    quota_alert: date | None = None
     permits: dict[str, BatchRow] = derived(factory=dict)
     reserved: int = derived(0)
     queue: list[tuple[datetime, str]] = derived(factory=list)
@@ -274,7 +281,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(
         ("until", "issued_at", "scheduled_for", "released_at", "completed_at", "started_at", "as_of", "since"), _instant
     ),
-    **dict.fromkeys(("day", "utc_day", "release_day", "unsettled"), date.fromisoformat),
+    **dict.fromkeys(("day", "utc_day", "release_day", "unsettled", "quota_alert"), date.fromisoformat),
     **dict.fromkeys(("ranges", "open", "failed", "in_doubt", "dropped", "cancelled", "minutes", "tails"), _pairs),
     **dict.fromkeys(("days", "maybe"), lambda v: {date.fromisoformat(k): n for k, n in v.items()}),
     "pointers": lambda v: tuple(tuple(p) for p in v),

@@ -229,6 +229,10 @@ class GateRole:
             Output(self._topic(topics.CAMPAIGN_PROGRESS), p.campaign_id.encode(), p.encode(), p.headers())
             for p in decision.progress
         ]
+        out += [
+            Output(self._topic(topics.ALERTS), a.sending_domain.encode(), a.encode(), a.headers())
+            for a in decision.alerts
+        ]
         effects.outputs += [(partition, o) for o in out]
         effects.outputs += [self._dead_of(d, partition, record) for d in decision.dead]
         owned.wake = decision.next_wake

@@ -18,14 +18,27 @@ def rampa(*words: str) -> Result:
 
 def test_help_names_every_command_of_the_contract_that_is_there() -> None:
     text = rampa("--help").stdout
-    for name in ("demo", "init", "up", "worker", "plan", "doctor", "campaign", "domain", "template", "topics", "dlq"):
+    for name in (
+        "demo",
+        "init",
+        "up",
+        "worker",
+        "plan",
+        "doctor",
+        "campaign",
+        "domain",
+        "template",
+        "topics",
+        "dlq",
+        "alerts",
+    ):
         assert f"  {name} " in text
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("demo",), ("init",), ("up",), ("worker",), ("plan",), ("doctor",),
+        ("demo",), ("init",), ("up",), ("worker",), ("plan",), ("doctor",), ("alerts",),
         *[("campaign", c) for c in ("submit", "list", "status", "watch", "pause", "resume", "cancel", "retry")],
         *[("campaign", c) for c in ("explain", "recipients", "strategy", "resolve")],
         *[("domain", c) for c in ("list", "show", "pause", "resume")],

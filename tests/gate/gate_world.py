@@ -21,6 +21,7 @@ from schemas.campaign import ResolvedPace, ResolvedSchedule
 from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
 from schemas.command import GateCommand, Origin
 from schemas.progress import CampaignProgress
+from schemas.records import Alert
 from schemas.strategy import Step, Strategy
 from sender.gate.core import GateCore
 from sender.gate.decision import Dead, Decision, GateInput
@@ -165,13 +166,14 @@ class World:
         self.owned: dict[tuple[str, int], Owned] = {}
         self.received: list[tuple[datetime, str, int, int]] = []
         self.dead: list[Dead] = []
+        self.alerts: list[Alert] = []
         self.shown = 0
         self.controls: list[BatchControl] = []
         self.chunks: list[tuple[float, Chunk]] = []
         self.progress: dict[str, CampaignProgress] = {}
         self.batches: dict[tuple[str, int], Any] = {}
         self.next_wake: float | None = None
-        self.relay_up = True
+        self.relay_up, self.refusal = True, "connection refused"
         self.sender_up = True
         self.limits: dict[date, int] = {}
         self.offset = 0
@@ -270,6 +272,12 @@ class World:
         for batch in decision.batches:
             self.batches[batch.campaign_id, batch.batch_number] = batch
         self.dead += decision.dead
+        for alert in decision.alerts:
+            Alert.decode(alert.encode())
+            said = [(a.id, a.resolved) for a in self.alerts]
+            assert (alert.id, alert.resolved) not in said
+            assert not alert.resolved or (alert.id, False) in said
+            self.alerts.append(alert)
         for order in decision.orders:
             later = self._control if isinstance(order, BatchControl) else self._chunk
             self.later(self.rng.uniform(0, self.delay), lambda order=order, later=later: later(order))  # type: ignore[misc]
@@ -380,7 +388,7 @@ class World:
             "relay": chunk.relay, "campaign_id": chunk.campaign_id, "batch_number": chunk.batch_number,
             "permit_id": chunk.permit_id, "round": chunk.round, "version": 0, "final": True, "begun": begun,
             "sent_on": dict(sent_on), "unsent": unsent, "stopped": stopped,
-            "detail": "connection refused" if stopped == "relay_down" else None, "errors": errors[-3:], "at": self.now,
+            "detail": self.refusal if stopped == "relay_down" else None, "errors": errors[-3:], "at": self.now,
         })  # fmt: skip
         for start, end in unsent:
             for i in range(start, end):

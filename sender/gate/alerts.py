@@ -1,0 +1,180 @@
+"""What an operator is told without asking: one alert for each cause and each time that it happens. Pure.
+
+Looked at once at the end of a turn. That an alert was written stands in the row that it is about, and both go out
+in one transaction: an owner that dies in between, and the next one, write it once.
+"""
+
+from __future__ import annotations
+
+import re
+
+from schemas.base import rfc3339
+from schemas.records import Alert
+from sender.gate import ranges as rs
+from sender.gate.decision import Dead, Turn
+from sender.gate.rows import BatchRow, CampaignRow, Down, RelayRow
+from sender.gate.tables import failed_ranges
+
+UNREACHABLE_SECONDS = 60.0
+"""Real time for which a relay that cannot be reached, or is busy, is nobody's concern."""
+CONFIRMED = 2
+"""Tries in a row that a relay must refuse before anybody is told: one refusal may be a slip."""
+MANY = 5
+"""Recipients of a batch who must have failed, all of them, to be worth an alert; fewer are everyday bounces."""
+
+_REASON = re.compile(r"(?P<reason>[a-z]+): (?:(?P<code>[0-9]{3}) )?")
+_FOR_GOOD = frozenset({"auth", "tls", "settings"})
+
+
+def look(turn: Turn) -> None:
+    """Writes the alerts that follow from what has changed in this turn."""
+    for relay in turn.relays.values():
+        _relay(turn, relay)
+    for dead in turn.out.dead:
+        if dead.chunk is not None:
+            _chunk(turn, dead)
+    for batch in turn.batches.values():
+        turn.about = batch.campaign_id
+        _batch(turn, turn.tables.campaigns[batch.campaign_id], batch)
+    for campaign in turn.campaigns.values():
+        turn.about = campaign.campaign_id
+        _doubt(turn, campaign)
+
+
+def refuses_for_good(error: str) -> bool:
+    """Whether waiting is no remedy: credentials, certificate, settings, or a reply 5xx to everything.
+
+    `error` is what `RelayDown` says: a reason, the server's code if it said one, its words.
+    """
+    said = _REASON.match(error)
+    return said is not None and (said["reason"] in _FOR_GOOD or (said["code"] or "").startswith("5"))
+
+
+# --- relays
+
+
+def _relay(turn: Turn, relay: RelayRow) -> None:
+    _down(turn, relay)
+    _quota(turn, relay)
+
+
+def _down(turn: Turn, relay: RelayRow) -> None:
+    down, known = relay.down, relay.down_alert
+    if down is None:
+        if known is not None:
+            relay.down_alert = None
+            _of_relay(turn, relay, known, "relay_down", "info", f"relay {relay.name} takes mail again", resolved=True)
+    elif known is None and _serious(down, turn.real):
+        relay.down_alert = f"relay_down:{relay.name}:{rfc3339(down.since)}"
+        _of_relay(
+            turn, relay, relay.down_alert, "relay_down", "critical",
+            f"relay {relay.name} cannot be used, and all that goes out by it waits: {down.error}; nobody is failed "
+            "for it, and it is tried again by itself",
+            error=down.error, attempts=down.attempts, since=rfc3339(down.since),
+        )  # fmt: skip
+
+
+def _serious(down: Down, real: float) -> bool:
+    if down.attempts < CONFIRMED:
+        return False
+    return refuses_for_good(down.error) or real - down.since_real >= UNREACHABLE_SECONDS
+
+
+def _quota(turn: Turn, relay: RelayRow) -> None:
+    limit = turn.tables.limits(relay.name).daily_quota
+    if limit is None or relay.day is None or relay.quota_alert == relay.day:
+        return
+    used = relay.days.get(relay.day, 0)
+    if used >= limit:
+        relay.quota_alert = relay.day
+        _of_relay(
+            turn, relay, f"daily_quota:{relay.name}:{relay.day}", "daily_quota", "warning",
+            f"relay {relay.name} has used all {limit} messages of its account of {relay.day} (UTC); what waits goes "
+            "out when the next day begins",
+            used=used, limit=limit, day=str(relay.day),
+        )  # fmt: skip
+
+
+def _of_relay(
+    turn: Turn, relay: RelayRow, id_: str, kind: str, severity: str, detail: str, *, resolved: bool = False,
+    **figures: float | str | None,
+) -> None:  # fmt: skip
+    """An alert for each sending domain of the relay."""
+    domains = {name for name, place in turn.tables.settings.domains.items() if place.relay == relay.name}
+    domains |= {row.name for row in turn.tables.domains.values() if row.relay == relay.name and row.campaigns}
+    for name in sorted(domains):
+        turn.out.alerts.append(
+            Alert.model_validate({
+                "id": f"{id_}:{name}", "sending_domain": name, "kind": kind, "severity": severity, "detail": detail,
+                "figures": figures, "resolved": resolved, "relay": relay.name, "at": turn.now,
+            })
+        )  # fmt: skip
+    turn.changed(relay)
+
+
+# --- campaigns
+
+
+def _chunk(turn: Turn, dead: Dead) -> None:
+    chunk = dead.chunk
+    assert chunk is not None  # noqa: S101 - only these are asked for
+    campaign = turn.tables.campaigns[chunk.campaign_id]
+    _of_campaign(
+        turn, campaign, f"chunk_failed:{chunk.permit_id}", "chunk_failed", "critical", f"{dead.error}; its recipients "
+        f"are failed (`rampa campaign retry {chunk.campaign_id}` tries them again)", batch=chunk.batch_number,
+        recipients=chunk.permitted(), attempts=dead.attempts,
+    )  # fmt: skip
+
+
+def _batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
+    """All of a batch failed: hardly the recipients' fault."""
+    if batch.open or batch.permit is not None or batch.alerted_round == batch.round or batch.accepted:
+        return
+    failed = 0 if batch.dropped else rs.total(failed_ranges(batch))  # a chunk that was dropped has its own alert
+    if failed < MANY or failed + batch.suppressed < batch.size:
+        return
+    batch.alerted_round = batch.round
+    last = f"; the last error: {campaign.last_errors[-1].error}" if campaign.last_errors else ""
+    _of_campaign(
+        turn, campaign, f"batch_failed:{batch.campaign_id}/{batch.number}:{batch.round}", "batch_failed", "warning",
+        f"all {failed} recipients of batch {batch.campaign_id}/{batch.number} failed{last}", batch=batch.number,
+        recipients=failed,
+    )  # fmt: skip
+    turn.changed(batch)
+
+
+def _doubt(turn: Turn, campaign: CampaignRow) -> None:
+    """A campaign that has ended, and recipients of whom nobody knows whether they were mailed."""
+    waiting, in_flight, _, _, in_doubt, *_ = campaign.totals
+    known, name = campaign.doubt_alert, campaign.campaign_id
+    ended = campaign.state in {"completed", "cancelled"} and not waiting and not in_flight
+    if ended and in_doubt and known is None:
+        campaign.doubt_alert = f"in_doubt:{name}:{rfc3339(campaign.completed_at or turn.now)}"
+        _of_campaign(
+            turn, campaign, campaign.doubt_alert, "in_doubt", "warning",
+            f"campaign {name} is {campaign.state} with {in_doubt} recipients of whom it is not known whether the "
+            f"relay took the mail (`rampa campaign recipients {name}` lists them; `rampa campaign resolve {name}` "
+            "settles them)",
+            recipients=in_doubt,
+        )  # fmt: skip
+    elif known is not None and not (ended and in_doubt):
+        campaign.doubt_alert = None
+        detail = f"nobody of campaign {name} is in doubt any more" if ended else f"campaign {name} goes on"
+        _of_campaign(turn, campaign, known, "in_doubt", "info", detail, resolved=True)
+    else:
+        return
+    turn.changed(campaign)
+
+
+def _of_campaign(
+    turn: Turn, campaign: CampaignRow, id_: str, kind: str, severity: str, detail: str, *, batch: int | None = None,
+    resolved: bool = False, **figures: float | str | None,
+) -> None:  # fmt: skip
+    domain = campaign.plan.sending_domain if campaign.plan is not None else ""
+    turn.out.alerts.append(
+        Alert.model_validate({
+            "id": id_, "sending_domain": domain, "kind": kind, "severity": severity, "detail": detail,
+            "figures": figures, "resolved": resolved, "relay": campaign.relay, "campaign_id": campaign.campaign_id,
+            "batch_number": batch, "at": turn.now,
+        })
+    )  # fmt: skip
