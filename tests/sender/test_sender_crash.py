@@ -169,7 +169,8 @@ def test_a_suspended_sender_that_wakes_as_a_zombie_mails_nobody_again(senders: S
 
 def test_a_permit_that_runs_out_while_nobody_owns_it_is_answered_and_not_begun(senders: Senders) -> None:
     senders.start("s1")
-    until = datetime.now(UTC) + timedelta(seconds=12)
+    eventually(lambda: "owns [" in senders.log("s1"), 60)
+    until = datetime.now(UTC) + timedelta(seconds=10)
     chunk = senders.gate.permit(rate=20.0, connections=CONNECTIONS, until=until)
     senders.until_mailed(20)
     senders.signal("s1", signal.SIGTERM)
