@@ -47,7 +47,7 @@ def _serve(
     ctx: Context, stop: threading.Event, campaigns: GlobalTable[Campaign], suppressions: GlobalTable[bool]
 ) -> None:
     sys.setswitchinterval(SWITCH)
-    directory = ctx.data / "spool"
+    directory = ctx.settings.data / "spool"  # of all senders of this machine: whoever takes over reads it
     swept = sweep(directory, boot_id(), time.time())
     log.info("%d old spools went away", swept)
     spool = Spool.create(directory)

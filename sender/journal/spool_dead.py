@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sender.journal import spool_lines as lines
@@ -56,7 +56,8 @@ def sweep(directory: Path, boot: str, now: float, kept_seconds: float = KEPT_SEC
     """
     gone = 0
     for lock in directory.glob("*.lock"):
-        with _locked(lock, fcntl.LOCK_EX) as dead:
+        # Shared, because another process may be reading it as evidence; one that sweeps too may be quicker.
+        with suppress(FileNotFoundError), _locked(lock, fcntl.LOCK_SH) as dead:
             files = sorted(directory.glob(f"{lock.stem}.*")) if dead else []
             if not dead or not (_of_other_boot(files, boot) or _newest(files) < now - kept_seconds):
                 continue

@@ -65,7 +65,7 @@ def context(kafka: Kafka, these: Settings, slot: str, data: Path) -> Context:
     now = datetime.now(UTC)
     clock = ClockRecord(epoch_real=0, epoch_virtual=0)
     record = InstallationRecord(id="i", partitions=4, clock=clock, product_version="0", created_at=now)
-    return Context(these, kafka, REAL, record, slot, data)
+    return Context(these.model_copy(update={"data": data}), kafka, REAL, record, slot, data / slot)
 
 
 class SenderThread:

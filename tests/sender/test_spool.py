@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -277,6 +278,16 @@ def test_spools_go_away_when_they_are_no_evidence_any_more(tmp_path: Path) -> No
     assert sweep(tmp_path, "the-next-boot", time.time()) == 2
     assert {file.stem for file in tmp_path.iterdir()} == {alive.name.partition("@")[0]}
     alive.close(clean=True)
+
+
+def test_who_sweeps_and_who_reads_do_not_keep_each_other_out(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    spool.close(clean=False)
+    with (tmp_path / f"{spool.name.partition('@')[0]}.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # as either of them holds it
+        assert read_dead(tmp_path, spool.name, boot_id()) is not None
+        assert sweep(tmp_path, "the-next-boot", time.time()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 class SpoolMachine(RuleBasedStateMachine):
