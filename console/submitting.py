@@ -19,13 +19,14 @@ from console.cli.common import validation_lines
 from console.deadletters import headers_of
 from console.errors import ConsoleError
 from schemas.campaign import CampaignState
-from schemas.command import CampaignCommand
+from schemas.command import CampaignCommand, GateCommand
 from schemas.identity import derived_campaign_id
 from schemas.progress import CampaignProgress
 from schemas.request import CampaignRequest
-from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS, Topic
+from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS, GATE_INPUTS, Topic
 from streams.clients import Place
-from streams.table import read_topic
+from streams.fenced.model import Input
+from streams.table import TopicReader
 
 ANSWER_WITHIN = 20.0
 """Seconds that a command waits for the planner's answer before it says that none came yet."""
@@ -123,14 +124,33 @@ def _decided(found: CampaignProgress | None, since: datetime | None) -> bool:
 
 
 def _refusal(access: Access, topic: Topic, place: Place, stop: Callable[[], bool]) -> tuple[str, ...] | None:
-    """The reasons of the dead letter that was made of the record at `place`; None when there is none until `stop`."""
-    letters = read_topic(access.kafka, access.name(topic) + ".dlq", until_end=False, stop=stop)
-    for record in letters:
-        headers = headers_of(record)
-        if (headers.get("partition"), headers.get("offset")) == (str(place.partition), str(place.offset)):
-            lines = headers.get("error", "").replace("; ", "\n").splitlines()
-            return tuple(line.strip() for line in lines if line.strip())
+    """The reasons of the dead letter that was made of the record at `place`; None when there is none until `stop`.
+
+    The planner makes it of the record, the gate of the command that the planner made of it.
+    """
+    readers = [TopicReader(access.kafka, access.name(t) + ".dlq") for t in (topic, GATE_INPUTS)]
+    try:
+        while not stop():
+            for record in (r for reader in readers for r in reader.read(0.1)):
+                if _is_of(record, access.name(topic), place):
+                    lines = headers_of(record).get("error", "").replace("; ", "\n").splitlines()
+                    return tuple(line.strip() for line in lines if line.strip())
+    finally:
+        for reader in readers:
+            reader.close()
     return None
+
+
+def _is_of(letter: Input, topic: str, place: Place) -> bool:
+    """Whether a dead letter was made of the record at `place`, or of the gate's command that came of it."""
+    headers = headers_of(letter)
+    if headers.get("topic") == topic:
+        return (headers.get("partition"), headers.get("offset")) == (str(place.partition), str(place.offset))
+    try:
+        origin = GateCommand.decode(letter.value or b"").origin
+    except ValidationError:
+        return False
+    return (origin.topic, origin.partition, origin.offset) == (topic, place.partition, place.offset)
 
 
 _REACHED: dict[str, frozenset[CampaignState]] = {
@@ -171,13 +191,16 @@ def command(access: Access, order: CampaignCommand) -> Answer:
             now = table.get(campaign_id)
             if now is None or _late(deadline):
                 return now is not None
+            if order.action == "resolve" and before is not None:
+                return now.in_doubt < before.in_doubt
             return now.state in wanted if wanted is not None else now != before
 
         refused = _refusal(access, CAMPAIGN_COMMANDS, place, seen)
         after = table.get(campaign_id)
     if refused is not None:
         return Answer(campaign_id, "refused", refused)
-    if after is None or (wanted is not None and after.state not in wanted):
+    late = order.action == "resolve" and before is not None and after is not None and after.in_doubt >= before.in_doubt
+    if late or after is None or (wanted is not None and after.state not in wanted):
         return Answer(
             campaign_id, f"{order.action} is kept, but not done yet; see: rampa campaign status {campaign_id}"
         )

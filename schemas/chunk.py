@@ -53,8 +53,24 @@ class BatchControl(Model):
     version: int = Field(description="a counter of the gate that only grows")
     at: Instant
     resolution: Literal["resend", "drop", "accepted"] | None = None
-    address: str | None = None
-    indices: tuple[Range, ...] = ()
+    address: str | None = Field(None, description="for `resolve`: only who has this address, of those in `indices`")
+    indices: tuple[Range, ...] = Field((), description="for `resolve` and `evidence`: only these; empty: all in doubt")
+
+
+class Evidence(Model):
+    """A message was seen where only a provider that took it can have brought it. Feedback to gate, under the relay.
+
+    Written when the message is in doubt, or not known to be settled; of any other it changes nothing, nor does the
+    same once more.
+    """
+
+    kind: Literal["evidence"] = "evidence"
+    relay: str
+    campaign_id: str
+    batch_number: int
+    recipient_index: int
+    event_id: str = Field(description="of the `MailEvent` that shows it")
+    at: Instant
 
 
 class SendError(Model):
@@ -88,6 +104,9 @@ class ChunkResult(Model):
     suppressed: int = 0
     failed: tuple[Range, ...] = ()
     in_doubt: tuple[Range, ...] = ()
+    open: tuple[Range, ...] = Field((), description="of the batch, when no permit is active: who is not settled")
+    order: int = Field(0, description="the version of the `resolve` that this answers; 0: it answers none")
+    resolved: int = Field(0, description="with `order`: how many it was about")
     stopped: (
         Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown"]
         | None

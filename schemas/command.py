@@ -38,7 +38,9 @@ class CampaignCommand(UserModel):
     action: CampaignAction
     strategy: StrategySpec | None = Field(None, description="for action `strategy`: the one to go on with")
     resolution: Literal["resend", "drop", "accepted"] | None = Field(None, description="for action `resolve`")
-    address: str | None = Field(None, description="for action `resolve`: this address only")
+    address: str | None = Field(
+        None, min_length=1, max_length=320, description="for action `resolve`: only who has this address"
+    )
     reason: str | None = Field(None, max_length=1000, description="shown to those who ask why")
 
     @model_validator(mode="after")
@@ -47,6 +49,8 @@ class CampaignCommand(UserModel):
             raise ValueError("`strategy` belongs to the action `strategy`, and that action needs it")
         if (self.action == "resolve") != (self.resolution is not None):
             raise ValueError("`resolution` belongs to the action `resolve`, and that action needs it")
+        if self.address is not None and self.action != "resolve":
+            raise ValueError("`address` belongs to the action `resolve`")
         return self
 
 

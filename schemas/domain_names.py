@@ -1,4 +1,4 @@
-"""The one spelling of a domain name that everything is known by: lower case, A-labels (RFC 5891)."""
+"""The one spelling of a domain name, and of an address, that it is known by: lower case, A-labels (RFC 5891)."""
 
 from __future__ import annotations
 
@@ -41,3 +41,10 @@ def known_by(domain: str) -> str:
         return ascii_domain(domain.strip())
     except ValueError:
         return domain.strip().lower()
+
+
+def mailbox(address: str) -> str:
+    """The one spelling of an address that a person wrote. What is before the @ counts letter by letter, upper case
+    and lower case (RFC 5321 section 2.4)."""
+    local, at, domain = address.strip().rpartition("@")
+    return f"{local}{at}{known_by(domain)}"

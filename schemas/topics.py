@@ -12,7 +12,7 @@ from typing import Literal
 from schemas.base import Model
 from schemas.batch import Batch, BatchPlanned, BatchRecipients, PlanComplete, PlanFailed
 from schemas.campaign import Campaign
-from schemas.chunk import BatchControl, Chunk, ChunkResult
+from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence
 from schemas.command import CampaignCommand, DomainCommand, GateCommand, PlannerInput
 from schemas.event import MailEvent
 from schemas.gate_state import GateRow
@@ -94,7 +94,8 @@ BATCH_RECIPIENTS = Topic(
     "A part of a batch's addresses and variables, at most 512 KB.", cleanup="compact",
 )  # fmt: skip
 GATE_INPUTS = Topic(
-    "gate.inputs", "relay", (BatchPlanned, PlanComplete, PlanFailed, ChunkResult, GateCommand, ReputationChanged),
+    "gate.inputs", "relay",
+    (BatchPlanned, PlanComplete, PlanFailed, ChunkResult, Evidence, GateCommand, ReputationChanged),
     ("planner", "sender", "feedback"), ("gate",),
     "Everything that the gate decides on.", retention_days=7, dead_letters=True,
 )  # fmt: skip

@@ -13,7 +13,7 @@ from time import monotonic
 from schemas.chunk import BatchControl, Chunk
 from sender.batches import Batches
 from sender.held import Held, first_grant, left_behind
-from sender.journal import core, rows
+from sender.journal import core, orders, rows
 from sender.journal.report import Stopped
 from sender.journal.values import Ended
 from sender.traffic import Came, Drained, Grant, Known, Message, Runs, Want
@@ -62,7 +62,7 @@ class Conduct:
         held = self._batches.get((command.campaign_id, command.batch_number), partition)
         if held is None:
             return
-        held.journal, news = core.order(held.journal, command)
+        held.journal, news = orders.order(held.journal, command)
         if not news:
             return
         self._batches.touch(held, turn)
@@ -122,14 +122,21 @@ class Conduct:
         chunk = held.journal.permit.chunk
         if chunk is None or held.looking != known.look:
             return
-        held.looking = None
-        if held.run is None and (left := core.interrupted(held.journal)):
+        order, held.looking, held.order = held.order, None, None
+        if order is not None:
+            self._carry_out(held, order, known.emails, turn)
+        elif held.run is None and (left := core.interrupted(held.journal)):
             outcomes = [left_behind(chunk, i, known.emails.get(i, ""), turn.now, known.fates.get(i)) for i in left]
             self._take_outcomes(held, outcomes, turn)
-        else:
-            held.journal, facts = core.resolve(held.journal, known.emails, turn.now)
-            turn.tell(held, facts)
-        self._report(held, turn)
+            self._report(held, turn)
+
+    def _carry_out(self, held: Held, order: BatchControl, emails: Mapping[int, str], turn: Turn) -> None:
+        """An order on those in doubt, and the answer to it."""
+        held.journal, facts, found = orders.resolve(held.journal, order, emails, turn.now)
+        turn.tell(held, facts)
+        held.journal, result = core.report(held.journal, turn.now)
+        turn.answer(held, result.model_copy(update={"order": order.version, "resolved": found}))
+        turn.touched[held.key] = held
 
     # --- what follows
 
@@ -149,8 +156,22 @@ class Conduct:
             permit = held.journal.permit
         if permit.active and held.run is None:
             self._start_or_finish(held, turn)
-        if held.journal.pending and held.looking is None and permit.chunk is not None:
-            self._look_up(held, permit.chunk, core.in_doubt(held.journal, held.journal.pending[0].indices), turn)
+        if held.journal.pending and held.looking is None:
+            self._next_order(held, turn)
+
+    def _next_order(self, held: Held, turn: Turn) -> None:
+        before, chunk = held.journal, held.journal.permit.chunk
+        held.journal, order = orders.next_order(before)
+        if held.journal is not before:
+            turn.touched[held.key] = held
+        if order is None:
+            return
+        about = orders.in_doubt(held.journal, order.indices)
+        if about and chunk is not None:
+            self._look_up(held, chunk, about, turn)
+            held.order = order
+        else:
+            self._carry_out(held, order, {}, turn)
 
     def _start_or_finish(self, held: Held, turn: Turn) -> None:
         """First settle what a dead owner left, then send what is open, then end the permit."""

@@ -19,7 +19,7 @@ from sender.traffic import BatchKey, prefetch_limit
 
 Present = tuple[
     BatchJournal, BatchJournal | None, int | None, tuple[Stopped, str | None] | None, Chunk | None, int | None,
-    BatchJournal | None, float,
+    BatchControl | None, BatchJournal | None, float,
 ]  # fmt: skip
 """A batch in memory at some moment."""
 
@@ -35,6 +35,8 @@ class Held:
     ending: tuple[Stopped, str | None] | None = None
     waiting: Chunk | None = None
     looking: int | None = None
+    order: BatchControl | None = None
+    """What it looks for is asked for by this order; None: by what a dead owner left."""
     shown: BatchJournal | None = None
     shown_at: float = 0.0
     stuck: bool = False
@@ -47,13 +49,15 @@ class Held:
     def present(self) -> Present:
         """What may change of it, as it is now. Taken before each message, so by hand."""
         return (
-            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.shown, self.shown_at,
+            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.order,
+            self.shown, self.shown_at,
         )  # fmt: skip
 
     def restore(self, present: Present) -> None:
         """As it was then."""
         (
-            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.shown, self.shown_at,
+            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.order,
+            self.shown, self.shown_at,
         ) = present  # fmt: skip
 
 

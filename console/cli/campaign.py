@@ -228,15 +228,16 @@ def resolve(
     resend: Annotated[bool, typer.Option("--resend", help="Mail them again.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Count them as failed.")] = False,
     accepted: Annotated[bool, typer.Option("--accepted", help="The relay did take them.")] = False,
+    address: Annotated[str | None, typer.Option("--address", help="Only this one of them.", show_default=False)] = None,
     reason: Reason = None,
     config: Config = None,
 ) -> None:
-    """Decide what to do about recipients in doubt."""
+    """Decide what to do about recipients in doubt: all of them, or one."""
     chosen = [name for name, on in (("resend", resend), ("drop", drop), ("accepted", accepted)) if on]
     if len(chosen) != 1:
         err.print("Choose one of --resend, --drop and --accepted.", style="red")
         raise typer.Exit(2)
-    _command(config, campaign_id, action="resolve", resolution=chosen[0], reason=reason)
+    _command(config, campaign_id, action="resolve", resolution=chosen[0], address=address, reason=reason)
 
 
 def _command(config: Path | None, campaign_id: str, **fields: Any) -> None:
@@ -255,10 +256,19 @@ def _command(config: Path | None, campaign_id: str, **fields: Any) -> None:
     pointless = submitting.pointless(command, before)
     if pointless is not None:
         fail(f"{campaign_id}: {pointless}")
+    if command.address is not None:
+        command = command.model_copy(update={"address": _in_doubt_at(access, campaign_id, command.address)})
     answer = submitting.command(access, command)
     if answer.refused:
         fail("\n".join(["Refused:", *(f"  {line}" for line in answer.refused)]))
     out.print(f"{campaign_id}: {answer.state}", markup=False, soft_wrap=True)
+
+
+def _in_doubt_at(access: Any, campaign_id: str, address: str) -> str:
+    from console.fates import fates
+    from console.resolving import in_doubt_at
+
+    return in_doubt_at(fates(access, campaign_id), address, campaign_id)
 
 
 def _progress(access: Any, campaign_id: str) -> CampaignProgress:

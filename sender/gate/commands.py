@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from schemas.command import GateCommand, Origin
-from sender.gate import ranges as rs
 from sender.gate.decision import Turn
+from sender.gate.doubts import release_again, resolve
 from sender.gate.ending import cancel, reopen
 from sender.gate.permits import control, tell_to_pause, tell_to_resume
-from sender.gate.results import release_again
-from sender.gate.rows import BatchRow, CampaignRow, DomainRow
-from sender.gate.show import settle
+from sender.gate.rows import CampaignRow, DomainRow, by_number
 from sender.gate.states import ENDED, SENDING, moved
-from sender.gate.tables import doubtful_ranges, failed_ranges
+from sender.gate.tables import failed_ranges
 
 
 def apply_command(turn: Turn, command: GateCommand) -> None:
@@ -67,7 +65,7 @@ def apply_to_campaign(turn: Turn, campaign: CampaignRow, command: GateCommand) -
     elif action == "retry" and (state not in ENDED or state == "completed"):
         _retry(turn, campaign)
     elif action == "resolve" and state not in {"rejected", "failed"}:
-        _resolve(turn, campaign, command)
+        resolve(turn, campaign, command)
     elif not (action == "cancel" and state == "cancelled"):
         turn.dead(f"{action}: campaign {campaign.campaign_id} is {state}, which leaves nothing to {action}")
         return
@@ -96,47 +94,13 @@ def _resume(turn: Turn, campaign: CampaignRow) -> None:
 def _retry(turn: Turn, campaign: CampaignRow) -> None:
     """Whoever has failed is tried again, in a round of its own."""
     again = False
-    for batch in _numbered(campaign):
+    for batch in by_number(campaign):
         failed = failed_ranges(batch)
         if failed:
             again = True
-            _release_again(turn, campaign, batch, failed)
+            release_again(turn, campaign, batch, failed)
     if again:
         reopen(turn, campaign)
-
-
-def _resolve(turn: Turn, campaign: CampaignRow, command: GateCommand) -> None:
-    """What is to become of those in doubt: the gate sends again, the owner of the batch settles the rest."""
-    resend = command.resolution == "resend"
-    if resend and (command.address is not None or campaign.state == "cancelled"):
-        turn.dead(
-            "resolve: `resend` is for all recipients in doubt of a campaign that is not cancelled; "
-            "for one address say `accepted` or `drop`"
-        )
-        return
-    for batch in _numbered(campaign):
-        doubtful = doubtful_ranges(batch)
-        if not doubtful:
-            continue
-        if resend:
-            _release_again(turn, campaign, batch, doubtful)
-            reopen(turn, campaign)
-        else:
-            control(
-                turn, campaign, batch, "resolve",
-                resolution=command.resolution, address=command.address, indices=tuple(doubtful),
-            )  # fmt: skip
-
-
-def _release_again(turn: Turn, campaign: CampaignRow, batch: BatchRow, again: rs.Ranges) -> None:
-    release_again(batch, again)
-    batch.failures, batch.error = 0, None
-    settle(turn, campaign, batch)
-    turn.changed(batch)
-
-
-def _numbered(campaign: CampaignRow) -> list[BatchRow]:
-    return [campaign.batches[number] for number in sorted(campaign.batches)]
 
 
 def _to_domain(turn: Turn, command: GateCommand, name: str) -> None:

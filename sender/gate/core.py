@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas.batch import BatchPlanned, PlanComplete, PlanFailed
-from schemas.chunk import ChunkResult
+from schemas.chunk import ChunkResult, Evidence
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
 from schemas.records import ReputationChanged
@@ -22,6 +22,7 @@ from sender.gate import alerts
 from sender.gate.admission import batch_planned, plan_complete, plan_failed
 from sender.gate.commands import apply_command
 from sender.gate.decision import Decision, GateInput, Turn
+from sender.gate.doubts import evidence
 from sender.gate.ending import complete_if_done
 from sender.gate.permits import ask_again
 from sender.gate.release import dispatch
@@ -79,6 +80,8 @@ class GateCore:
             plan_failed(turn, given)
         elif isinstance(given, GateCommand):
             apply_command(turn, given)
+        elif isinstance(given, Evidence):
+            evidence(turn, given)
         else:
             _reputation(turn, given)
         return self._finish(turn)

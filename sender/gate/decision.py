@@ -6,24 +6,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas.batch import Batch, BatchPlanned, PlanComplete, PlanFailed
-from schemas.chunk import BatchControl, Chunk, ChunkResult
+from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
 from schemas.records import Alert, ReputationChanged
 from sender.gate.rows import BatchRow, CampaignRow, DomainRow, RelayRow, Row, Table
 from sender.gate.tables import Tables
 
-GateInput = BatchPlanned | PlanComplete | PlanFailed | ChunkResult | GateCommand | ReputationChanged
+GateInput = BatchPlanned | PlanComplete | PlanFailed | ChunkResult | Evidence | GateCommand | ReputationChanged
 RowKey = tuple[Table, str]
 
 
 @dataclass(slots=True)
 class Dead:
-    """Something that nobody can use. `chunk` None: the input itself; else a chunk that failed too often."""
+    """Something that nobody can use: a `chunk` that failed too often, a `command` given earlier that came to nothing,
+    else the input itself."""
 
     error: str
     chunk: Chunk | None = None
     attempts: int = 1
+    command: GateCommand | None = None
 
 
 @dataclass(slots=True)

@@ -88,8 +88,8 @@ def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit)
     )
 
 
-def control(turn: Turn, campaign: CampaignRow, batch: BatchRow, action: str, **what: object) -> None:
-    """An order to the owner of the batch."""
+def control(turn: Turn, campaign: CampaignRow, batch: BatchRow, action: str, **what: object) -> int:
+    """An order to the owner of the batch; its version."""
     relay = turn.tables.relay(campaign.relay)
     relay.controls_issued += 1
     turn.changed(relay)
@@ -99,6 +99,7 @@ def control(turn: Turn, campaign: CampaignRow, batch: BatchRow, action: str, **w
             "action": action, "version": relay.controls_issued, "at": turn.now, **what,
         })
     )  # fmt: skip
+    return relay.controls_issued
 
 
 def tell_to_pause(turn: Turn, campaign: CampaignRow) -> None:

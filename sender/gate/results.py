@@ -7,6 +7,7 @@ from sender.gate import quota
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
 from sender.gate.decision import Dead, Turn
+from sender.gate.doubts import answered, take_open
 from sender.gate.permits import chunk_of
 from sender.gate.rows import BatchRow, CampaignRow, Down, Permit, RelayRow
 from sender.gate.show import MAX_ERRORS, count_accepted, settle
@@ -33,6 +34,10 @@ def apply_result(turn: Turn, result: ChunkResult) -> None:
     permit = batch.permit
     if permit is not None and permit.id == result.permit_id:
         _take_permit(turn, campaign, batch, permit, result)
+    if result.open:
+        take_open(turn, campaign, batch, result)
+    if result.order:
+        answered(turn, campaign, batch, result)
     _end_batch(turn, campaign, batch)
     settle(turn, campaign, batch)
     turn.changed(batch)
@@ -130,15 +135,6 @@ def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, un
     _note(campaign, SendError(email="", error=error, attempts=batch.failures, at=turn.now))
     batch.dropped = rs.union(batch.dropped, unsent)
     batch.error, batch.failures = f"{error}; its recipients are failed (`rampa campaign retry` tries them again)", 0
-
-
-def release_again(batch: BatchRow, again: rs.Ranges) -> None:
-    """These indices are open again, in a round of their own."""
-    if again:
-        batch.open = rs.union(batch.open, again)
-        batch.dropped = rs.minus(batch.dropped, again)
-        batch.round += 1
-        batch.completed_at = None
 
 
 def _end_batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:

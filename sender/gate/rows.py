@@ -103,6 +103,15 @@ class BatchRow:
 
 
 @dataclass(slots=True)
+class Asked:
+    """An order about an address, while owners look for it. `waiting`: batch number to the order's version there."""
+
+    waiting: dict[str, int]
+    command: dict[str, Any]
+    found: int = 0
+
+
+@dataclass(slots=True)
 class CampaignRow:
     """A campaign. `batches_planned` is None until the plan is complete. A *release* is what goes out at one
     interval: up to a step's batch size, in one or several permits; `release_left` is still to be permitted.
@@ -119,6 +128,7 @@ class CampaignRow:
     problem: str | None = None
     orders: dict[str, int] = field(default_factory=dict)
     pending: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
     releases: int = 0
     released_at: datetime | None = None
     release_day: date | None = None
@@ -220,7 +230,7 @@ Table = Literal["relay", "domain", "campaign", "batch"]
 _DATE_KEYED = frozenset({"days"})
 
 
-def to_json(row: Row | Permit | Down) -> dict[str, Any]:
+def to_json(row: Row | Permit | Down | Asked) -> dict[str, Any]:
     """What is written of a row: plain JSON values, defaults and derived fields left out."""
     out: dict[str, Any] = {}
     for name, default, factory in _written(type(row)):
@@ -246,7 +256,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line a type
         return value.isoformat()
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    if isinstance(value, Permit | Down):
+    if isinstance(value, Permit | Down | Asked):
         return to_json(value)
     if isinstance(value, dict):
         return {(k.isoformat() if isinstance(k, date) else k): _plain(v) for k, v in value.items()}
@@ -289,17 +299,23 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "down": lambda v: from_json(Down, v),
     "plan": GateCampaign.model_validate,
     "strategy": Strategy.model_validate,
+    "asked": lambda v: [from_json(Asked, a) for a in v],
     "last_errors": lambda v: [SendError.model_validate(e) for e in v],
 }
 
 
-_R = TypeVar("_R", RelayRow, DomainRow, CampaignRow, BatchRow, Permit, Down)
+_R = TypeVar("_R", RelayRow, DomainRow, CampaignRow, BatchRow, Permit, Down, Asked)
 
 
 def from_json(kind: type[_R], row: Mapping[str, Any]) -> _R:
     """The row that was written by `to_json`; fields of other releases are left out."""
     names = {name for name, _, _ in _written(kind)}
     return kind(**{k: _READ[k](v) if k in _READ else v for k, v in row.items() if k in names})
+
+
+def by_number(campaign: CampaignRow) -> list[BatchRow]:
+    """Its batches in their order."""
+    return [campaign.batches[number] for number in sorted(campaign.batches)]
 
 
 def row_name(row: Row) -> tuple[Table, str]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from schemas import topics
 from schemas.base import Model
 from schemas.batch import BatchPlanned, PlanComplete, PlanFailed
-from schemas.chunk import BatchControl, Chunk, ChunkResult
+from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence
 from schemas.command import GateCommand
 from schemas.gate_state import GateRow
 from schemas.identity import batch_id
@@ -40,6 +40,7 @@ KINDS: dict[str, type[Model]] = {
     "plan_complete": PlanComplete,
     "plan_failed": PlanFailed,
     "chunk_result": ChunkResult,
+    "evidence": Evidence,
     "command": GateCommand,
     "reputation": ReputationChanged,
 }
@@ -245,6 +246,11 @@ class GateRole:
 
     def _dead_of(self, dead: Dead, partition: int, record: Input | None) -> tuple[int, Output]:
         now = self._clock.now()
+        if dead.command is not None:
+            topic, key = self._topic(topics.GATE_INPUTS), dead.command.relay.encode()
+            place = record.offset if record is not None else 0
+            given = Input(topic, partition, place, key, dead.command.encode(), GateCommand.headers(), 0)
+            return partition, dead_letter(topic, given, dead.error, dead.attempts, at=now)
         if dead.chunk is None:
             assert record is not None  # noqa: S101 - only inputs are refused
             return partition, dead_letter(record.topic, record, dead.error, dead.attempts, at=now)

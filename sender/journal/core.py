@@ -17,15 +17,13 @@ Callers apply a change only together with the committed rows of it (`sender.jour
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from schemas.batch import Range
-from schemas.chunk import BatchControl, Chunk, ChunkResult
-from schemas.event import EventType
+from schemas.chunk import Chunk, ChunkResult
 from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
 from sender.journal.drafts import Count, Draft
 from sender.journal.report import Stopped, answer_older, finished, reported
@@ -34,7 +32,7 @@ from sender.journal.values import BatchJournal, Control, Ended, Fact, Permit, Wi
 Taken = Literal["started", "ignored", "waiting", "answered"]
 Answer = tuple[BatchJournal, Taken, ChunkResult | None]
 
-_LETTER = {"accepted": ACCEPTED, "failed": FAILED, "in_doubt": IN_DOUBT, "suppressed": SUPPRESSED}
+LETTER = {"accepted": ACCEPTED, "failed": FAILED, "in_doubt": IN_DOUBT, "suppressed": SUPPRESSED}
 
 
 def take_permit(journal: BatchJournal | None, chunk: Chunk, now: datetime) -> Answer:
@@ -151,54 +149,6 @@ def report(journal: BatchJournal, now: datetime) -> tuple[BatchJournal, ChunkRes
     return reported(journal, now)
 
 
-def order(journal: BatchJournal, command: BatchControl) -> tuple[BatchJournal, bool]:
-    """An order of the gate, and whether it is news. One that is not newer than the last changes nothing.
-
-    `resolve` and `evidence` wait as `pending` until their recipients are known (`resolve` below). `forget`
-    is the caller's business.
-    """
-    if command.version <= journal.control.version:
-        return journal, False
-    control = replace(journal.control, version=command.version)
-    if command.action in {"resolve", "evidence"}:
-        if command.resolution == "resend":  # the gate releases them again, in a new round
-            return replace(journal, control=control), True
-        return replace(journal, control=control, pending=(*journal.pending, command)), True
-    action: Literal["pause", "cancel"] | None = None
-    if command.action == "pause" or command.action == "cancel":  # noqa: PLR1714 - the type checker narrows these
-        action = command.action
-    return replace(journal, control=Control(action, command.version, command.at)), True
-
-
-def in_doubt(journal: BatchJournal, ranges: Sequence[Range] = ()) -> list[int]:
-    """The indices in doubt, of `ranges` or, without, of the whole batch."""
-    wanted = None if not ranges else {i for start, end in ranges for i in range(start, end)}
-    return [
-        i for i, letter in enumerate(journal.states())
-        if letter == IN_DOUBT and (wanted is None or i in wanted)
-    ]  # fmt: skip
-
-
-def resolve(journal: BatchJournal, emails: Mapping[int, str], now: datetime) -> tuple[BatchJournal, list[Fact]]:
-    """Carry out the first pending order on those in doubt whose addresses are in `emails`."""
-    if not journal.pending:
-        return journal, []
-    command = journal.pending[0]
-    kind: EventType = "failed" if command.resolution == "drop" else "accepted"
-    reason = "evidence" if command.action == "evidence" else "resolved"
-    windows, facts = dict(journal.windows), []
-    for index in in_doubt(journal, command.indices):
-        email = emails.get(index)
-        if email is None or (command.address is not None and email.lower() != command.address.lower()):
-            continue
-        window = windows[index - index % WINDOW]
-        at = index - window.start
-        windows[window.start] = _with_state(window, at, _LETTER[kind], window.rounds[at], window.attempts[at])
-        outcome = Ended(index, "failed" if kind == "failed" else "accepted", now, email=email, reason=reason)
-        facts.append(Fact(kind, outcome, window.rounds[at], window.attempts[at]))
-    return replace(journal, windows=windows, pending=journal.pending[1:]), facts
-
-
 def is_ended(journal: BatchJournal) -> bool:
     """Whether nothing can become of the batch without a permit of a later round."""
     if journal.permit.active or journal.pending or journal.permit.result is None:
@@ -277,7 +227,7 @@ def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
             continue
         for i in range(low, high):
             if window.states[i] in {FAILED, IN_DOUBT} and window.rounds[i] < chunk.round:
-                window = _with_state(window, i, OPEN, window.rounds[i], window.attempts[i])
+                window = window.with_state(i, OPEN)
         windows[start] = window
     return replace(journal, windows=windows)
 
@@ -303,14 +253,5 @@ def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) ->
         draft.states[at] = OPEN
         draft.rounds[at] = chunk.round - 1
     else:
-        draft.states[at] = _LETTER[outcome.kind]
+        draft.states[at] = LETTER[outcome.kind]
     draft.attempts[at] = attempt
-
-
-def _with_state(window: Window, at: int, letter: str, round_: int, attempts: int) -> Window:
-    return replace(
-        window,
-        states=window.states[:at] + letter + window.states[at + 1 :],
-        rounds=(*window.rounds[:at], round_, *window.rounds[at + 1 :]),
-        attempts=(*window.attempts[:at], attempts, *window.attempts[at + 1 :]),
-    )

@@ -29,6 +29,7 @@ def finished(
         update={
             "final": True,
             "unsent": unsent(journal, chunk),
+            "open": _open(journal),
             "stopped": stopped,
             "detail": clipped(detail or "") or None,
         }
@@ -40,7 +41,7 @@ def reported(journal: BatchJournal, now: datetime) -> tuple[BatchJournal, ChunkR
     """How far the batch is; after the permit's end its final result with the present totals."""
     permit, chunk = journal.permit, journal.permit.chunk
     if permit.result is not None:
-        update = {**_totals(journal), "version": journal.version + 1, "at": now}
+        update = {**_totals(journal), "open": _open(journal), "version": journal.version + 1, "at": now}
         result = permit.result.model_copy(update=update)
         return replace(journal, permit=replace(permit, result=result), version=result.version), result
     if chunk is None:
@@ -69,6 +70,11 @@ def unsent(journal: BatchJournal, chunk: Chunk) -> tuple[Range, ...]:
     """The indices of a permit that are open and not begun in its round."""
     states, wanted = journal.states(), sorted({i for start, end in chunk.ranges for i in range(start, end)})
     return merged(i for i in wanted if 0 <= i < journal.size and states[i] == OPEN and _round(journal, i) < chunk.round)
+
+
+def _open(journal: BatchJournal) -> tuple[Range, ...]:
+    """Who is not settled: also one of an earlier permit who came to be open again after its end."""
+    return merged(i for i, letter in enumerate(journal.states()) if letter == OPEN)
 
 
 def _round(journal: BatchJournal, index: int) -> int:

@@ -7,7 +7,7 @@ may change; `sender.journal.rows` how it is kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Literal
 
@@ -31,6 +31,11 @@ class Window:
     at: datetime
     spool: str | None = None
     """Where the process that began them records what it puts on a wire."""
+
+    def with_state(self, at: int, letter: str, round_: int | None = None) -> Window:
+        """The same with one index changed, the `at`th of the window; `round_` None: as it is."""
+        rounds = self.rounds if round_ is None else (*self.rounds[:at], round_, *self.rounds[at + 1 :])
+        return replace(self, states=self.states[:at] + letter + self.states[at + 1 :], rounds=rounds)
 
 
 @dataclass(frozen=True, slots=True)

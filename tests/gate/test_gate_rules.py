@@ -21,7 +21,7 @@ from gate_world import (
 )  # fmt: skip
 
 from schemas.batch import HoldReason, PlanComplete, PlanFailed
-from schemas.chunk import BatchControl, Chunk, ChunkResult
+from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence
 from schemas.records import ReputationChanged
 from schemas.strategy import Step, Strategy
 from sender.gate import quota
@@ -643,8 +643,66 @@ def test_who_is_in_doubt_can_be_sent_again() -> None:
     world.run(until=MONDAY + timedelta(hours=1))
     world.command("resolve", resolution="resend")
     assert (last(world).round, last(world).ranges) == (1, ((3, 5),))
-    world.command("resolve", resolution="resend", address="a@b.example")
-    assert "for one address" in world.dead[0].error
+
+
+def test_for_an_address_the_owners_are_asked_and_who_is_open_again_is_released() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(10, interval=0)), [10, 10]))
+    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
+    world.give(result(last(world), accepted=9, in_doubt=[(1, 2)]))
+    assert (world.progress["c"].state, world.progress["c"].in_doubt) == ("completed", 3)
+    told = controls(world, "resolve", resolution="resend", address="a@b.example")
+    assert [(c.batch_number, c.indices) for c in told] == [(1, ((3, 5),)), (2, ((1, 2),))]
+    chunks = [c for _, c in world.chunks]
+    nobody = result(chunks[1], 2, accepted=9, in_doubt=[(1, 2)]).model_copy(update={"order": told[1].version})
+    world.give(nobody, nobody)
+    more = {"order": told[0].version, "resolved": 1, "open": ((4, 5),)}
+    world.give(result(chunks[0], 2, accepted=8, in_doubt=[(3, 4)]).model_copy(update=more))
+    assert (last(world).batch_number, last(world).round, last(world).ranges) == (1, 0, ((4, 5),))
+    progress = world.core.progress("c", world.now, world.real)
+    assert (progress.state, progress.in_doubt, progress.in_flight, world.dead) == ("running", 2, 1, [])
+
+
+def test_an_address_that_nobody_in_doubt_has_is_a_dead_letter_once_all_owners_have_said_so() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))
+    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
+    told = controls(world, "resolve", resolution="drop", address="who@b.example")
+    assert world.dead == []
+    said = result(last(world), 2, accepted=8, in_doubt=[(3, 5)]).model_copy(update={"order": told[0].version})
+    world.give(said)
+    assert "nobody in doubt in campaign c has the address who@b.example" in world.dead[0].error
+    assert world.dead[0].command is not None
+    assert (world.dead[0].command.address, world.core.tables.campaigns["c"].asked) == ("who@b.example", [])
+
+
+def test_who_is_open_again_in_a_campaign_that_was_cancelled_is_cancelled() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(10)), [10, 10]))
+    chunk = last(world)
+    world.give(result(chunk, accepted=8, in_doubt=[(3, 5)]))
+    world.command("cancel")
+    world.give(result(chunk, 2, accepted=8).model_copy(update={"open": ((3, 5),)}))
+    progress = world.core.progress("c", world.now, world.real)
+    assert (progress.cancelled, progress.in_doubt, progress.accepted) == (12, 0, 8)
+
+
+def test_evidence_goes_to_the_owner_of_who_is_in_doubt_or_in_flight_and_of_nobody_else() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(10)), [10, 10]))
+
+    def seen(number: int, index: int) -> Evidence:
+        return Evidence(
+            relay="main", campaign_id="c", batch_number=number, recipient_index=index, event_id="e", at=world.now
+        )
+
+    world.give(seen(1, 4))
+    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
+    world.give(seen(1, 3), seen(1, 8), seen(2, 0), seen(9, 0), seen(1, 99))
+    assert [(c.action, c.batch_number, c.indices) for c in world.controls] == [
+        ("evidence", 1, ((4, 5),)), ("evidence", 1, ((3, 4),)),
+    ]  # fmt: skip
+    assert world.dead == []
 
 
 def test_a_campaign_that_resends_releases_what_its_owner_gives_back_and_no_round_of_its_own() -> None:

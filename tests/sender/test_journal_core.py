@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from journals import HOUR, NOON, chunk, control
 
-from sender.journal import core, rows
+from sender.journal import core, orders, rows
 from sender.journal.values import BatchJournal, Ended, EndKind
 
 DAY = NOON.date()
@@ -189,7 +189,7 @@ def test_what_failed_does_not_get_a_new_budget_of_copies_with_its_new_round() ->
 
 
 def test_an_order_to_pause_stops_beginning_and_a_later_permit_lifts_it() -> None:
-    journal, news = core.order(started(), control("pause", 1, at=NOON))
+    journal, news = orders.order(started(), control("pause", 1, at=NOON))
     assert news
     assert core.begin(journal, 1, NOON)[1] == []
     journal, result = core.finish(journal, NOON, core.stopped_by(journal.control))
@@ -199,9 +199,9 @@ def test_an_order_to_pause_stops_beginning_and_a_later_permit_lifts_it() -> None
 
 
 def test_an_order_that_is_not_newer_is_ignored() -> None:
-    journal, _ = core.order(started(), control("resume", 2))
-    assert core.order(journal, control("cancel", 2)) == (journal, False)
-    assert core.order(journal, control("pause", 1)) == (journal, False)
+    journal, _ = orders.order(started(), control("resume", 2))
+    assert orders.order(journal, control("cancel", 2)) == (journal, False)
+    assert orders.order(journal, control("pause", 1)) == (journal, False)
 
 
 @pytest.mark.parametrize(("resolution", "state", "event"), [("accepted", "a", "accepted"), ("drop", "f", "failed")])
@@ -209,9 +209,10 @@ def test_a_resolution_settles_those_in_doubt_and_is_reported(resolution: str, st
     journal, _ = core.begin(started(), 10, NOON)
     journal = ends(ends(journal, "accepted", *range(8)), "in_doubt", 8, 9)
     journal, final = core.finish(journal, NOON, "done")
-    journal, _ = core.order(journal, control("resolve", 1, resolution=resolution, indices=((9, 10),)))
-    assert core.in_doubt(journal, journal.pending[0].indices) == [9]
-    journal, facts = core.resolve(journal, {9: "p9@x.example"}, NOON)
+    journal, _ = orders.order(journal, control("resolve", 1, resolution=resolution, indices=((9, 10),)))
+    assert orders.in_doubt(journal, journal.pending[0].indices) == [9]
+    journal, facts, found = orders.resolve(journal, journal.pending[0], {9: "p9@x.example"}, NOON)
+    assert found == 1
     assert [(f.type, f.ended.email, f.ended.reason) for f in facts] == [(event, "p9@x.example", "resolved")]
     assert (journal.states(), journal.pending) == ("a" * 8 + "d" + state, ())
     _, result = core.report(journal, NOON)
@@ -222,9 +223,46 @@ def test_a_resolution_settles_those_in_doubt_and_is_reported(resolution: str, st
 def test_a_resolution_by_address_touches_nobody_else() -> None:
     journal, _ = core.begin(started(), 10, NOON)
     journal = ends(journal, "in_doubt", 0, 1)
-    journal, _ = core.order(journal, control("resolve", 1, resolution="accepted", address="P1@x.example"))
-    journal, facts = core.resolve(journal, {0: "p0@x.example", 1: "p1@x.example"}, NOON)
-    assert [f.ended.index for f in facts] == [1]
+    journal, _ = orders.order(journal, control("resolve", 1, resolution="accepted", address="p1@X.example"))
+    emails = {0: "p0@x.example", 1: "p1@x.example"}
+    _, facts, found = orders.resolve(journal, journal.pending[0], emails, NOON)
+    assert ([f.ended.index for f in facts], found) == ([1], 1)
+    _, facts, found = orders.resolve(
+        journal, control("resolve", 2, resolution="drop", address="P1@x.example"), emails, NOON
+    )
+    assert (facts, found) == ([], 0)  # another mailbox, as far as anybody but its server knows
+
+
+def test_to_resend_to_an_address_makes_it_open_and_is_reported() -> None:
+    journal, _ = core.begin(started(), 10, NOON)
+    journal = ends(ends(journal, "accepted", *range(8)), "in_doubt", 8, 9)
+    journal, _ = core.finish(journal, NOON, "done")
+    order = control("resolve", 1, resolution="resend", address="p9@x.example")
+    journal, _ = orders.order(journal, order)
+    emails = {8: "p8@x.example", 9: "p9@x.example"}
+    journal, facts, found = orders.resolve(journal, order, emails, NOON)
+    assert (journal.states(), facts, found) == ("a" * 8 + "do", [], 1)
+    journal, result = core.report(journal, NOON)
+    assert (result.in_doubt, result.open) == (((8, 9),), ((9, 10),))
+    assert orders.resolve(journal, order, emails, NOON)[2] == 0  # once is enough
+    journal, _, _ = core.take_permit(journal, chunk(2, ranges=((9, 10),)), NOON)
+    assert core.begin(journal, 10, NOON)[1] == [9]
+
+
+def test_evidence_waits_for_who_is_still_intended_and_goes_away_when_there_is_no_doubt() -> None:
+    journal, _ = core.begin(started(), 10, NOON)
+    for version, index in ((1, 3), (2, 4)):
+        journal, _ = orders.order(journal, control("evidence", version, indices=((index, index + 1),)))
+    assert orders.next_order(journal) == (journal, None)
+    journal = ends(journal, "in_doubt", 4)
+    waiting, order = orders.next_order(journal)
+    assert (waiting, order) == (journal, journal.pending[1])
+    assert order is not None
+    journal, facts, _ = orders.resolve(journal, order, {4: "p4@x.example"}, NOON)
+    assert [(f.type, f.ended.index, f.ended.reason) for f in facts] == [("accepted", 4, "evidence")]
+    journal = ends(journal, "accepted", 3)
+    journal, order = orders.next_order(journal)
+    assert (journal.pending, order, journal.states()) == ((), None, "iiiaa" + "i" * 5)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from journals import HOUR, NOON, chunk, control
 
 from schemas.chunk import Chunk, ChunkResult
-from sender.journal import core, rows
+from sender.journal import core, orders, rows
 from sender.journal.report import unsent
 from sender.journal.values import BatchJournal, Ended, merged
 
@@ -179,18 +179,18 @@ class OwnerOfABatch(RuleBasedStateMachine):
     def order(self, action: str, survive: bool) -> None:
         assert self.journal is not None
         self.orders += 1
-        journal, news = core.order(self.journal, control(action, self.orders, at=self.now))
+        journal, news = orders.order(self.journal, control(action, self.orders, at=self.now))
         assert news
         self.commit(journal, survive)
 
-    @precondition(lambda self: self.journal is not None and bool(core.in_doubt(self.journal)))
+    @precondition(lambda self: self.journal is not None and bool(orders.in_doubt(self.journal)))
     @rule(resolution=st.sampled_from(["accepted", "drop"]), survive=commits)
     def resolve(self, resolution: str, survive: bool) -> None:
         assert self.journal is not None
-        doubt = core.in_doubt(self.journal)
+        doubt = orders.in_doubt(self.journal)
         self.orders += 1
-        journal, _ = core.order(self.journal, control("resolve", self.orders, resolution=resolution))
-        journal, facts = core.resolve(journal, dict.fromkeys(doubt, "p@x.example"), self.now)
+        journal, _ = orders.order(self.journal, control("resolve", self.orders, resolution=resolution))
+        journal, facts, _ = orders.resolve(journal, journal.pending[-1], dict.fromkeys(doubt, "p@x.example"), self.now)
         assert [f.ended.index for f in facts] == doubt
         self.commit(journal, survive)
 

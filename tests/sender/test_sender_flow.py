@@ -221,7 +221,7 @@ def test_those_in_doubt_are_resolved_by_order(world: World) -> None:
     number = world.plan(["drop+kept+b@doubt.example", "drop+message+c@doubt.example"])
     chunk = world.gate.permit(number=number, connections=1)
     assert world.gate.final(chunk).in_doubt == ((0, 2),)
-    world.gate.order("resolve", 1, number, resolution="accepted", address="DROP+kept+b@doubt.example")
+    world.gate.order("resolve", 1, number, resolution="accepted", address="drop+kept+b@DOUBT.example")
     world.gate.order("resolve", 2, number, resolution="drop", indices=((1, 2),))
     eventually(lambda: {i: e.event_type for i, e in world.events(number).items()} == {0: "accepted", 1: "failed"})
 

@@ -1,0 +1,100 @@
+"""Recipients of whom nobody knows whether they were mailed: what people, evidence and their owners say of them."""
+
+from __future__ import annotations
+
+from schemas.chunk import ChunkResult, Evidence
+from schemas.command import GateCommand
+from sender.gate import ranges as rs
+from sender.gate.decision import Dead, Turn
+from sender.gate.ending import reopen
+from sender.gate.permits import control
+from sender.gate.rows import Asked, BatchRow, CampaignRow, by_number
+from sender.gate.show import settle
+from sender.gate.tables import doubtful_ranges
+
+
+def resolve(turn: Turn, campaign: CampaignRow, command: GateCommand) -> None:
+    """What is to become of those in doubt, or of the one with that address.
+
+    To send to all again is the gate's to do: a round of its own. The owner of each batch settles the rest, and finds
+    out who has an address.
+    """
+    resend = command.resolution == "resend"
+    if resend and campaign.state == "cancelled":
+        turn.dead("resolve: nobody of a cancelled campaign is sent to again; say `accepted` or `drop`")
+        return
+    waiting: dict[str, int] = {}
+    for batch in by_number(campaign):
+        doubtful = doubtful_ranges(batch)
+        if doubtful and resend and command.address is None:
+            release_again(turn, campaign, batch, doubtful)
+            reopen(turn, campaign)
+        elif doubtful:
+            waiting[str(batch.number)] = control(
+                turn, campaign, batch, "resolve",
+                resolution=command.resolution, address=command.address, indices=tuple(doubtful),
+            )  # fmt: skip
+    if command.address is not None:
+        asked = Asked(waiting, command.model_dump(mode="json"))
+        campaign.asked.append(asked)
+        _done(turn, campaign, asked)
+
+
+def answered(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkResult) -> None:
+    """The owner of a batch has looked for an address among those in doubt."""
+    for asked in list(campaign.asked):
+        if asked.waiting.get(str(batch.number)) == result.order:
+            del asked.waiting[str(batch.number)]
+            asked.found += result.resolved
+            _done(turn, campaign, asked)
+
+
+def _done(turn: Turn, campaign: CampaignRow, asked: Asked) -> None:
+    """Every batch has answered. An order that was about nobody is a dead letter."""
+    if asked.waiting:
+        return
+    campaign.asked.remove(asked)
+    if not asked.found:
+        command = GateCommand.model_validate(asked.command)
+        error = (
+            f"resolve: nobody in doubt in campaign {campaign.campaign_id} has the address {command.address} (capital "
+            f"and small letters before the @ count); `rampa campaign recipients {campaign.campaign_id} --state "
+            "in_doubt` shows those there are"
+        )
+        turn.out.dead.append(Dead(error, command=command))
+
+
+def evidence(turn: Turn, given: Evidence) -> None:
+    """A message was seen. Its owner is told when it may be in doubt there, now or once its owner's death is noticed."""
+    campaign = turn.tables.campaigns.get(given.campaign_id)
+    batch = campaign.batches.get(given.batch_number) if campaign else None
+    if campaign is None or batch is None:
+        return  # long over
+    one = (given.recipient_index, given.recipient_index + 1)
+    if rs.common([one], [*batch.in_doubt, *(batch.permit.ranges if batch.permit is not None else ())]):
+        turn.about = campaign.campaign_id
+        control(turn, campaign, batch, "evidence", indices=(one,))
+
+
+def take_open(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkResult) -> None:
+    """Who is open again at the owner though no permit of his is: his doubt was settled, he was never mailed."""
+    known = (*batch.open, *batch.cancelled, *batch.dropped, *(batch.permit.ranges if batch.permit is not None else ()))
+    again = rs.minus(rs.within(result.open, batch.size), known)
+    if not again:
+        return
+    if campaign.state in {"cancelled", "failed"}:
+        batch.cancelled = rs.union(batch.cancelled, again)
+        return
+    batch.open, batch.completed_at = rs.union(batch.open, again), None
+    reopen(turn, campaign)
+
+
+def release_again(turn: Turn, campaign: CampaignRow, batch: BatchRow, again: rs.Ranges) -> None:
+    """These indices are open again, in a round of their own."""
+    batch.open = rs.union(batch.open, again)
+    batch.dropped = rs.minus(batch.dropped, again)
+    batch.round += 1
+    batch.completed_at = None
+    batch.failures, batch.error = 0, None
+    settle(turn, campaign, batch)
+    turn.changed(batch)
