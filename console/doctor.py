@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from console.access import Access, kafka_of, settings_of
 from console.clock import clock_of
@@ -125,20 +124,24 @@ def _relay(settings: Settings, name: str) -> Check:
     from sender.relays import make_relay
 
     relay = settings.relays[name]
-    where = f"{relay.host}:{relay.port}" if relay.type == "smtp" else str(relay.path or "")
+    places = {"smtp": f"{relay.host}:{relay.port}", "ses": f"SES {relay.endpoint_url or relay.region or ''}".strip()}
+    where = places.get(relay.type, str(relay.path or ""))
 
-    async def session() -> None:
+    async def session() -> str:
         async with asyncio.timeout(20):
-            connection = await make_relay(relay).open()
+            made = make_relay(relay)
+            connection = await made.open()
             await connection.close()
+        limits = getattr(made, "limits", None)  # of an account that says them
+        return f"; its account: {limits.words}" if limits is not None else ""
 
     return _tried(f"relay {name}", where, lambda: asyncio.run(session()))
 
 
-def _tried(name: str, where: str, action: Callable[[], Any]) -> Check:
+def _tried(name: str, where: str, action: Callable[[], str]) -> Check:
     try:
-        action()
+        more = action()
     except Exception as e:  # noqa: BLE001 - whatever is wrong with a relay is what the operator must see
         text = str(e) or type(e).__name__
         return Check(name, "failed", f"{where}: {text}", "check host, port, tls, username and password of this relay")
-    return Check(name, "ok", f"{where} accepts a session")
+    return Check(name, "ok", f"{where} accepts a session{more}".strip())

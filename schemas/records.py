@@ -105,6 +105,22 @@ class ReputationChanged(Model):
     as_of: Instant
 
 
+class RelayAccount(Model):
+    """What a relay's account says of itself; a sender that serves the relay tells the gate, now and then.
+
+    Times are real, not the installation's: an account counts by those. Older readings (by `read_real`) are ignored.
+    """
+
+    kind: Literal["relay_account"] = "relay_account"
+    relay: str
+    read_real: float = Field(description="Unix seconds of real time at which it was read")
+    again_seconds: float = Field(gt=0, description="real seconds until it is read again")
+    rate: float | None = Field(None, ge=0, description="messages a second; None: not said")
+    quota: int | None = Field(None, ge=0, description="messages in any 24 hours; None: no limit, or not said")
+    sent: int = Field(0, ge=0, description="messages in the 24 hours before, by whatever program")
+    refusal: str | None = Field(None, description="why it cannot send at all; None: it can")
+
+
 class ClockRecord(Model):
     """Virtual time = epoch_virtual + (real time - epoch_real) * speed; Unix seconds."""
 

@@ -24,6 +24,7 @@ from schemas.records import (
     Fallback,
     InstallationRecord,
     InvalidRow,
+    RelayAccount,
     ReputationChanged,
     ReputationCounts,
     Suppression,
@@ -95,7 +96,7 @@ BATCH_RECIPIENTS = Topic(
 )  # fmt: skip
 GATE_INPUTS = Topic(
     "gate.inputs", "relay",
-    (BatchPlanned, PlanComplete, PlanFailed, ChunkResult, Evidence, GateCommand, ReputationChanged),
+    (BatchPlanned, PlanComplete, PlanFailed, ChunkResult, Evidence, GateCommand, ReputationChanged, RelayAccount),
     ("planner", "sender", "feedback"), ("gate",),
     "Everything that the gate decides on.", retention_days=7, dead_letters=True,
 )  # fmt: skip

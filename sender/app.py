@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from schemas import topics
 from schemas.campaign import Campaign
+from sender.accounts import AccountReader
 from sender.journal.spool import Spool
 from sender.journal.spool_dead import boot_id, sweep
 from sender.message.compile import compile_message
@@ -107,7 +108,8 @@ def _send(
 
     sending.open()
     try:
-        processor.run(stopped)
+        with AccountReader(ctx.kafka, names.gate_inputs, ctx.settings.relays):
+            processor.run(stopped)
     except BaseException:
         sending.abandon()
         raise

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sender.message.envelope import Envelope
+from sender.ses.account import AccountLimits
 from sender.smtp.errors import RelayDown
 from sender.smtp.outcomes import Outcome
 from streams.settings import RelaySettings
 
-__all__ = ["RELAYS", "Connection", "Envelope", "Outcome", "Relay", "RelayDown", "make_relay"]
+__all__ = ["ACCOUNTS", "RELAYS", "Account", "Connection", "Envelope", "Outcome", "Relay", "RelayDown", "make_relay"]
 
 
 class Connection(Protocol):
@@ -56,6 +57,26 @@ def _ses(settings: RelaySettings) -> Relay:
 
 
 RELAYS: dict[str, Callable[[RelaySettings], Relay]] = {"smtp": _smtp, "ses": _ses, "maildir": _maildir}
+
+
+class Account(Protocol):
+    """The account behind a relay, asked for its limits. For a thread: its methods block."""
+
+    def account(self) -> AccountLimits:
+        """What it allows at the moment. Raises `RelayDown`."""
+
+    def close(self) -> None:
+        """Ends what is open."""
+
+
+def _ses_account(settings: RelaySettings) -> Account:
+    from sender.ses.api import SesApi
+
+    return SesApi(settings)
+
+
+ACCOUNTS: dict[str, Callable[[RelaySettings], Account]] = {"ses": _ses_account}
+"""Relay types whose limits can be read. Making one may take a third of a second, and raise `RelayDown`."""
 
 
 def make_relay(settings: RelaySettings) -> Relay:

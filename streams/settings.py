@@ -128,6 +128,10 @@ class RelaySettings(Section):
         "auto", description="auto: the first of PLAIN, LOGIN, CRAM-MD5 that is offered; xoauth2: password is the token"
     )
     rate: Rate | None = None
+    rate_from_account: bool = Field(
+        False, description="for ses: send at the rate that the account says, once it is known, instead of at the lower "
+        "of that and `rate`; so by itself where no rate is given",
+    )  # fmt: skip
     connections: int = Field(10, ge=1, le=1000)
     messages_per_connection: int = Field(100, ge=1)
     in_flight: int = Field(8, ge=1, le=64, description="messages ahead of their replies, where CHUNKING is offered")
@@ -150,7 +154,8 @@ class RelaySettings(Section):
         if not isinstance(data, dict):
             return data
         preset = data.get("preset") or ("ses" if data.get("type") == "ses" else None)
-        return {**PRESETS[preset], **data} if preset in PRESETS else data
+        asked = {"rate_from_account": True} if data.get("type") == "ses" and data.get("rate") is None else {}
+        return {**PRESETS[preset], **asked, **data} if preset in PRESETS else data
 
     @model_validator(mode="after")
     def _has_what_its_type_needs(self) -> RelaySettings:

@@ -12,6 +12,7 @@ from schemas.base import rfc3339
 from schemas.records import Alert
 from sender.gate import ranges as rs
 from sender.gate.decision import Dead, Turn
+from sender.gate.limits import refusal, used_up
 from sender.gate.rows import BatchRow, CampaignRow, Down, RelayRow
 from sender.gate.tables import failed_ranges
 
@@ -59,18 +60,20 @@ def _relay(turn: Turn, relay: RelayRow) -> None:
 
 
 def _down(turn: Turn, relay: RelayRow) -> None:
-    down, known = relay.down, relay.down_alert
-    if down is None:
+    down, known, refused = relay.down, relay.down_alert, refusal(relay, turn.real)
+    if down is None and refused is None:
         if known is not None:
             relay.down_alert = None
             _of_relay(turn, relay, known, "relay_down", "info", f"relay {relay.name} takes mail again", resolved=True)
-    elif known is None and _serious(down, turn.real):
-        relay.down_alert = f"relay_down:{relay.name}:{rfc3339(down.since)}"
+    elif known is None and (refused is not None or (down is not None and _serious(down, turn.real))):
+        since = rfc3339(turn.now if down is None else down.since)
+        error = refused or (down.error if down is not None else "")
+        relay.down_alert = f"relay_down:{relay.name}:{since}"
         _of_relay(
             turn, relay, relay.down_alert, "relay_down", "critical",
-            f"relay {relay.name} cannot be used, and all that goes out by it waits: {down.error}; nobody is failed "
-            "for it, and it is tried again by itself",
-            error=down.error, attempts=down.attempts, since=rfc3339(down.since),
+            f"relay {relay.name} cannot be used, and all that goes out by it waits: {error}; nobody is failed for it, "
+            "and it is tried again by itself",
+            error=error, attempts=None if down is None else down.attempts, since=since,
         )  # fmt: skip
 
 
@@ -81,18 +84,22 @@ def _serious(down: Down, real: float) -> bool:
 
 
 def _quota(turn: Turn, relay: RelayRow) -> None:
-    limit = turn.tables.limits(relay.name).daily_quota
-    if limit is None or relay.day is None or relay.quota_alert == relay.day:
+    limit, day, account = turn.tables.limits(relay.name).daily_quota, relay.day, relay.account
+    if day is None or relay.quota_alert == day:
         return
-    used = relay.days.get(relay.day, 0)
-    if used >= limit:
-        relay.quota_alert = relay.day
-        _of_relay(
-            turn, relay, f"daily_quota:{relay.name}:{relay.day}", "daily_quota", "warning",
-            f"relay {relay.name} has used all {limit} messages of its account of {relay.day} (UTC); what waits goes "
-            "out when the next day begins",
-            used=used, limit=limit, day=str(relay.day),
-        )  # fmt: skip
+    used = relay.days.get(day, 0)
+    if limit is not None and used >= limit:
+        what, rest = f"{limit} messages of {day} (UTC)", "when the next day begins"
+    elif account is not None and account.quota is not None and used_up(relay, turn.real):
+        what, rest = f"{account.quota} messages that its account allows in 24 hours", "as the account allows"
+        used, limit = account.sent + account.begun, account.quota
+    else:
+        return
+    relay.quota_alert = day
+    _of_relay(
+        turn, relay, f"daily_quota:{relay.name}:{day}", "daily_quota", "warning",
+        f"relay {relay.name} has used all {what}; what waits goes out {rest}", used=used, limit=limit, day=str(day),
+    )  # fmt: skip
 
 
 def _of_relay(

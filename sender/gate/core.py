@@ -17,13 +17,14 @@ from schemas.batch import BatchPlanned, PlanComplete, PlanFailed
 from schemas.chunk import ChunkResult, Evidence
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
-from schemas.records import ReputationChanged
+from schemas.records import RelayAccount, ReputationChanged
 from sender.gate import alerts
 from sender.gate.admission import batch_planned, plan_complete, plan_failed
 from sender.gate.commands import apply_command
 from sender.gate.decision import Decision, GateInput, Turn
 from sender.gate.doubts import evidence
 from sender.gate.ending import complete_if_done
+from sender.gate.limits import take_account
 from sender.gate.permits import ask_again
 from sender.gate.release import dispatch
 from sender.gate.results import apply_result
@@ -82,6 +83,8 @@ class GateCore:
             apply_command(turn, given)
         elif isinstance(given, Evidence):
             evidence(turn, given)
+        elif isinstance(given, RelayAccount):
+            take_account(turn, given)
         else:
             _reputation(turn, given)
         return self._finish(turn)

@@ -9,11 +9,13 @@ from schemas.batch import Batch, BatchPlanned, PlanComplete, PlanFailed
 from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
-from schemas.records import Alert, ReputationChanged
+from schemas.records import Alert, RelayAccount, ReputationChanged
 from sender.gate.rows import BatchRow, CampaignRow, DomainRow, RelayRow, Row, Table
 from sender.gate.tables import Tables
 
-GateInput = BatchPlanned | PlanComplete | PlanFailed | ChunkResult | Evidence | GateCommand | ReputationChanged
+GateInput = (
+    BatchPlanned | PlanComplete | PlanFailed | ChunkResult | Evidence | GateCommand | ReputationChanged | RelayAccount
+)
 RowKey = tuple[Table, str]
 
 

@@ -68,6 +68,19 @@ def daily_quota(relay: RelayRow, used: int, quota: int, until: datetime) -> Hold
     )  # fmt: skip
 
 
+def account_quota(relay: RelayRow, used: int, quota: int, until: datetime) -> HoldReason:
+    """`until`: when the account will have been read again."""
+    return _hold(
+        "daily_quota", f"relay {relay.name} has used {used} of the {quota} messages that its account allows in 24 h",
+        until, relay=relay.name, used=used, reserved=relay.reserved, limit=quota, hours=24,
+    )  # fmt: skip
+
+
+def account_refuses(relay: RelayRow, why: str, until: datetime) -> HoldReason:
+    """`until`: when the account will have been read again."""
+    return _hold("relay_down", f"the account of relay {relay.name} cannot send: {why}", until, relay=relay.name)
+
+
 def batches_per_day(count: int, limit: int, until: datetime | None) -> HoldReason:
     return _hold(
         "batches_per_day", f"{count} of {limit} releases of this day have gone out", until, used=count, limit=limit

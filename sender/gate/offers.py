@@ -14,6 +14,7 @@ from schemas.calendar import NeverOpens, closes_at, next_sendable, why_closed
 from schemas.campaign import ResolvedSchedule
 from schemas.strategy import Step
 from sender.gate import holds, quota
+from sender.gate import limits as account
 from sender.gate.decision import Turn
 from sender.gate.rows import CampaignRow, DomainRow
 from sender.gate.states import SENDING
@@ -124,6 +125,12 @@ def _within_limits(
             relay.short.add(campaign.campaign_id)
             return holds.daily_quota(relay, used, limits.daily_quota, quota.next_utc_midnight(turn.now))
         amount = min(amount, limits.daily_quota - used)
+    allowed = account.left(relay, turn.real)
+    if allowed is not None:
+        if allowed <= 0:
+            relay.short.add(campaign.campaign_id)
+            return account.quota_hold(turn, relay)
+        amount = min(amount, allowed)
     if left:
         return Offer(amount, until, new=False)
     return _in_time(turn, campaign, domain) or Offer(amount, until, new=True)

@@ -102,6 +102,8 @@ def charge_relay(relay: RelayRow, permit: Permit, begun: int) -> None:
     """A permit's final result. One that was open over midnight counts for both days."""
     relay.reserved -= permit.n
     begun = min(begun, permit.n)
+    if relay.account is not None:
+        relay.account.begun += begun
     if relay.day is None or permit.utc_day == relay.day:
         _add(relay.days, permit.utc_day, begun)
     else:

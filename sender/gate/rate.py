@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from sender.gate.rows import CampaignRow, Permit, RelayRow
+from dataclasses import replace
+
+from sender.gate.rows import Account, CampaignRow, Permit, RelayRow
+from sender.gate.settings import RelayLimits
 
 FLOOR = 1 / 60
 """Messages a second: throttling never goes below one a minute."""
 RECOVERY = 1.1
 RECOVERY_SECONDS = 60.0
 MAX_CEILING = 1e6
+
+
+def followed(settings: RelayLimits, account: Account | None) -> RelayLimits:
+    """The limits of the settings as the account lets them stand."""
+    if account is None or account.rate is None:
+        return settings
+    rate = max(FLOOR, account.rate)
+    if settings.rate is not None and not settings.rate_from_account:
+        rate = min(rate, settings.rate)
+    return replace(settings, rate=rate)
 
 
 def current(relay: RelayRow, limit: float | None, real: float) -> float | None:

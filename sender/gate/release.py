@@ -18,6 +18,7 @@ from sender.gate import ranges as rs
 from sender.gate import rate as rates
 from sender.gate.decision import Turn
 from sender.gate.fast import made
+from sender.gate.limits import refusal_hold
 from sender.gate.offers import Offer, offer
 from sender.gate.permits import issue
 from sender.gate.rows import CampaignRow, RelayRow
@@ -83,6 +84,9 @@ def _room(turn: Turn, relay: RelayRow) -> Room | HoldReason:
             turn.tables.wake_real(down.next_real, "relay", relay.name)
         wait = timedelta(seconds=max(0.0, down.next_real - real) * turn.tables.speed)
         return holds.relay_down(relay, real, turn.now, turn.now + wait)
+    refused = refusal_hold(turn, relay)
+    if refused is not None:
+        return refused
     free = limits.connections - used
     if free <= 0:
         return _ALL_TAKEN

@@ -199,6 +199,19 @@ class Down:
 
 
 @dataclass(slots=True)
+class Account:
+    """What the relay's account last said of itself (`schemas.records.RelayAccount`); `begun`: messages since."""
+
+    read_real: float
+    again_seconds: float
+    rate: float | None = None
+    quota: int | None = None
+    sent: int = 0
+    refusal: str | None = None
+    begun: int = 0
+
+
+@dataclass(slots=True)
 class RelayRow:
     """An account. `rate_now`: below its limit after throttling (None: not lowered), as it was at `rate_real`;
     `ceiling`: where it ends being lowered. `tails`: rate that permits which ended early still hold until then.
@@ -215,6 +228,7 @@ class RelayRow:
     throttled_real: float = 0.0
     tails: list[tuple[float, float]] = field(default_factory=list)
     down: Down | None = None
+    account: Account | None = None
     down_alert: str | None = None
     quota_alert: date | None = None
     permits: dict[str, BatchRow] = derived(factory=dict)
@@ -230,7 +244,7 @@ Table = Literal["relay", "domain", "campaign", "batch"]
 _DATE_KEYED = frozenset({"days"})
 
 
-def to_json(row: Row | Permit | Down | Asked) -> dict[str, Any]:
+def to_json(row: Row | Permit | Down | Asked | Account) -> dict[str, Any]:
     """What is written of a row: plain JSON values, defaults and derived fields left out."""
     out: dict[str, Any] = {}
     for name, default, factory in _written(type(row)):
@@ -256,7 +270,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line a type
         return value.isoformat()
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    if isinstance(value, Permit | Down | Asked):
+    if isinstance(value, Permit | Down | Asked | Account):
         return to_json(value)
     if isinstance(value, dict):
         return {(k.isoformat() if isinstance(k, date) else k): _plain(v) for k, v in value.items()}
@@ -297,6 +311,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "pointers": lambda v: tuple(tuple(p) for p in v),
     "permit": lambda v: from_json(Permit, v),
     "down": lambda v: from_json(Down, v),
+    "account": lambda v: from_json(Account, v),
     "plan": GateCampaign.model_validate,
     "strategy": Strategy.model_validate,
     "asked": lambda v: [from_json(Asked, a) for a in v],
@@ -304,7 +319,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
 }
 
 
-_R = TypeVar("_R", RelayRow, DomainRow, CampaignRow, BatchRow, Permit, Down, Asked)
+_R = TypeVar("_R", RelayRow, DomainRow, CampaignRow, BatchRow, Permit, Down, Asked, Account)
 
 
 def from_json(kind: type[_R], row: Mapping[str, Any]) -> _R:

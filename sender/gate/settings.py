@@ -11,11 +11,15 @@ from streams.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
-    """Limits of one account: messages a second (None: no limit), connections, messages a UTC day."""
+    """Limits of one account: messages a second (None: no limit), connections, messages a UTC day.
+
+    rate_from_account: the account's rate takes the place of `rate`, once it is known, instead of the lower of both.
+    """
 
     connections: int = 10
     rate: float | None = None
     daily_quota: int | None = None
+    rate_from_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,10 @@ class GateSettings:
 def gate_settings(settings: Settings) -> GateSettings:
     """The gate's part of all settings."""
     return GateSettings(
-        relays={n: RelayLimits(r.connections, r.rate, r.daily_quota) for n, r in settings.relays.items()},
+        relays={
+            n: RelayLimits(r.connections, r.rate, r.daily_quota, r.rate_from_account)
+            for n, r in settings.relays.items()
+        },
         domains={n: DomainPlace(d.relay, d.timezone, d.warm) for n, d in settings.domains.items()},
         assume=settings.warmup.assume,
     )

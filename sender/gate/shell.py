@@ -23,7 +23,7 @@ from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence
 from schemas.command import GateCommand
 from schemas.gate_state import GateRow
 from schemas.identity import batch_id
-from schemas.records import ReputationChanged
+from schemas.records import RelayAccount, ReputationChanged
 from schemas.topics import Topic
 from sender.gate.core import GateCore
 from sender.gate.decision import Dead, Decision, GateInput
@@ -43,6 +43,7 @@ KINDS: dict[str, type[Model]] = {
     "evidence": Evidence,
     "command": GateCommand,
     "reputation": ReputationChanged,
+    "relay_account": RelayAccount,
 }
 _ROW_HEADERS = GateRow.headers()
 Rows = dict[bytes, bytes | None]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from schemas.batch import BatchState
 from schemas.identity import split_batch_id
 from sender.gate import ranges as rs
+from sender.gate.rate import followed
 from sender.gate.rows import BatchRow, CampaignRow, DomainRow, Figures, RelayRow, Row, Table, from_json
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits, margin
 from sender.gate.states import ENDED
@@ -61,8 +62,9 @@ class Tables:
         return self.domain(campaign.relay, campaign.plan.sending_domain)
 
     def limits(self, relay: str) -> RelayLimits:
-        """What the settings say of a relay; no connections when they do not know it."""
-        return self.settings.relays.get(relay, NO_RELAY)
+        """What the settings and its account say of a relay; no connections when the settings do not know it."""
+        limits, row = self.settings.relays.get(relay, NO_RELAY), self.relays.get(relay)
+        return limits if row is None or row.account is None else followed(limits, row.account)
 
     def place(self, domain: str) -> DomainPlace:
         """What the settings say of a domain."""

@@ -33,6 +33,14 @@ class AccountLimits:
         return None if self.per_day is None else max(0.0, self.per_day - self.sent_last_day)
 
     @property
+    def words(self) -> str:
+        """The limits in a line, for people."""
+        rate = "no rate" if self.per_second is None else f"{self.per_second:g} messages a second"
+        day = "any number" if self.per_day is None else f"{self.sent_last_day:.0f} of {self.per_day:.0f}"
+        where = "" if self.production else "; in the sandbox: only verified addresses can be mailed"
+        return f"{rate}, {day} in 24 hours are used, {self.status}{where}"
+
+    @property
     def refusal(self) -> str:
         """Why the account cannot send at all; empty when it can."""
         if self.status == "SHUTDOWN":

@@ -309,7 +309,8 @@ class World:
             assert sum(p.connections for p in permits) <= limits.connections
             assert relay.reserved == sum(p.n for p in permits)
             if limits.rate is not None:
-                assert sum(p.rate or 1e9 for p in permits) <= limits.rate * 1.001
+                after = [p for p in permits if relay.account is None or p.issued_real >= relay.account.read_real]
+                assert sum(p.rate or 1e9 for p in after) <= limits.rate * 1.001
         for campaign in tables.campaigns.values():
             progress = self.core.progress(campaign.campaign_id, self.now, self.real)
             assert progress.conserved() == progress.recipients
