@@ -1,7 +1,8 @@
 """Templates, before anything is sent: what is wrong with them, and which variables a row must have.
 
-Only looked at, never rendered. What could run away or reach into Python is refused here with its
-line; the sender renders in a sandbox besides.
+What could run away or reach into Python is refused here with its line, and so is all that the sender could not
+compile, since both compile by `schemas.template`. At last the template is filled in once, with a stand-in for every
+variable, within the budget that the sender has: what exceeds it so exceeds it for everybody.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from jinja2 import TemplateSyntaxError, nodes
-from jinja2.exceptions import SecurityError
+from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from schemas.campaign import ResolvedTemplate
 from schemas.progress import Problem
+from schemas.template.engine import Parsed, measure, parse_derived, parse_html, parse_text
+from schemas.template.errors import OverBudget, Part, RowError, TemplateError, Unsafe
 
 PARTS = ("subject", "html", "text")
-MAX_TEMPLATE_BYTES = 1024 * 1024
+STAND_IN = "1"
+"""What every variable holds when a template is tried: a text, a number, and something to loop over."""
 MAX_LITERAL = 10_000
 """The largest number that a template may repeat or count to."""
 MAX_NESTED_LOOPS = 2
@@ -32,12 +35,7 @@ _WHOLE_FILES = (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
 
 def problems(template: ResolvedTemplate, field: str = "template") -> list[Problem]:
     """All that is wrong with a template, named by part (`template.html`), each with its line."""
-    found = []
-    for part in PARTS:
-        source = getattr(template, part)
-        if source is not None:
-            found += [Problem(field=f"{field}.{part}", problem=text) for text in _source_problems(source)]
-    return found
+    return [Problem(field=f"{field}.{part}", problem=text) for part, text in _problems(template)]
 
 
 def parse(source: str) -> nodes.Template:
@@ -45,21 +43,39 @@ def parse(source: str) -> nodes.Template:
     return _ENVIRONMENT.parse(source)
 
 
-def _source_problems(source: str) -> Iterator[str]:
-    if len(source.encode("utf-8", "replace")) > MAX_TEMPLATE_BYTES:
-        yield f"is larger than {MAX_TEMPLATE_BYTES // 1024} KB; mail clients clip it long before"
+def _problems(template: ResolvedTemplate) -> Iterator[tuple[Part, str]]:
+    """(part, what is wrong with it)."""
+    yield from _part_problems("subject", template.subject, lambda source: parse_text("subject", source))
+    usable = True
+    for text in _part_problems("html", template.html, parse_html):
+        usable = False
+        yield text
+    if template.text is not None:
+        yield from _part_problems("text", template.text, lambda source: parse_text("text", source))
+    elif usable:
+        yield from _part_problems("text", template.html, parse_derived)
+
+
+def _part_problems(part: Part, source: str | None, parse_it: Callable[[str], Parsed]) -> Iterator[tuple[Part, str]]:
+    if source is None:
         return
     try:
-        unsafe = list(_unsafe(_ENVIRONMENT.parse(source), 0))
+        measure(part, source)
+        unsafe = list(_unsafe(parse(source), 0))
+        yield from ((part, text) for text in unsafe)
         if not unsafe:  # compiling works out what is constant: 9 ** 99999999 would take for ever
-            _ENVIRONMENT.compile(source)
-    except TemplateSyntaxError as e:  # an unknown filter or test is one as well
-        yield f"line {e.lineno}: {e.message}"
-        return
-    except (SecurityError, RecursionError, ValueError, OverflowError, MemoryError, SyntaxError) as e:
-        yield f"cannot be compiled: {e}"
-        return
-    yield from unsafe
+            program = parse_it(source).compiled()
+            program.render(dict.fromkeys(meta.find_undeclared_variables(parse(source)), STAND_IN))
+    except TemplateSyntaxError as e:
+        yield part, f"line {e.lineno}: {e.message}"
+    except TemplateError as e:
+        yield part, f"line {e.line}: {e.problem}" if e.line else e.problem
+    except RecursionError:
+        yield part, "it is nested too deeply"
+    except (OverBudget, Unsafe) as e:
+        yield part, f"cannot be filled in: {e}"
+    except RowError:
+        return  # a row may have what the stand-in has not
 
 
 def _unsafe(node: nodes.Node, loops: int) -> Iterator[str]:

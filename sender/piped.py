@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Any
 
+from schemas.template.errors import RowError
 from sender.journal.spool import SpoolLost
 from sender.journal.values import Ended
 from sender.line import Line, Sent
-from sender.message.errors import RowError
 from sender.recipients import Part
 from sender.run import STALE, Run
 from sender.smtp.errors import RelayDown

@@ -19,10 +19,10 @@ from time import monotonic, time
 from typing import Any, Generic, Protocol
 
 from schemas.chunk import Chunk
+from schemas.template.errors import OverBudget
 from sender.journal.report import Stopped
 from sender.journal.spool import Slip, Spool
 from sender.journal.values import Ended, EndKind
-from sender.message.errors import OverBudget
 from sender.recipients import Part, RecipientsError, RecipientsLate
 from sender.relays import RelayDown
 from sender.smtp.outcomes import Outcome, retry_delays

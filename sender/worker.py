@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from schemas.template.errors import RowError
 from sender.journal.spool import SpoolEnd
 from sender.journal.values import Ended
 from sender.message.envelope import Envelope, MessageName
-from sender.message.errors import RowError
 from sender.relays import Connection, Outcome
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from waiting import eventually
 
 from streams.brokers.embedded import EmbeddedBroker
@@ -21,6 +22,10 @@ from streams.brokers.jars import default_home, fetch
 from streams.brokers.local import QUICK, LocalBroker
 from streams.clients import Kafka
 from streams.errors import BrokerNotInstalled
+
+# Two slow cores that other tests use too: how long an example takes says nothing.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 _numbers = itertools.count()
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import idna
 
-from sender.message.errors import RowError
+from schemas.template.errors import RowError
 
 _ATOM = r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\].]+"
 _LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*|\"(?:[^\"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*\"")

@@ -19,10 +19,10 @@ from typing import Any
 from urllib.parse import quote
 
 from schemas.campaign import Campaign
+from schemas.template.errors import RowError
 from sender.message.address import wire_address
 from sender.message.bodies import alternative, part
 from sender.message.envelope import Envelope, MessageName, message_tokens
-from sender.message.errors import RowError
 from sender.message.fast import Letter
 from sender.message.headers import date_header, mailbox_header, one_line, plain_header, text_header
 from sender.message.parts import ODD

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
-from sender.message.errors import RowError
+from schemas.template.errors import RowError
 
 _LINE = 76
 _BREAKS = re.compile(r"[\r\n\x00]")

@@ -17,8 +17,8 @@ from typing import Any
 from jinja2 import Environment, nodes
 from markupsafe import escape
 
+from schemas.template.placement import FILTER_OF
 from sender.message.conditions import Condition, Declined, Get, condition, is_variable
-from sender.message.placement import FILTER_OF
 
 _FILTERS = frozenset(["default", "d", "e", "escape", "forceescape", "safe", "urlencode"])
 _DEFAULTS = frozenset(["default", "d"])

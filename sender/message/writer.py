@@ -14,12 +14,12 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
+from schemas.template.budget import MAX_OUTPUT
 from sender.message.address import wire_address
 from sender.message.bodies import SOFT, in_base64, octets, part_headers, piece
 from sender.message.envelope import Envelope
 from sender.message.headers import one_line, text_header
 from sender.message.parts import Variant
-from sender.message.sandbox import MAX_OUTPUT
 from sender.message.simple import Flat, Value, tame, tame_in_url, wide
 
 Core = Callable[[Sequence[object], str, bytes], Envelope | None]

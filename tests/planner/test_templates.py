@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner.templates import problems
 from planner.variables import required, required_in
 from schemas.campaign import ResolvedTemplate
+from schemas.template.errors import TemplateError
+from sender.message.template import compile_template
+
+DOUBLED = "{% set n = namespace(s='a b') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}"
+PIECES = (
+    "<p>", "</p>", "<script>", "</script>", "<a href='", "'>", "<!--", "-->", " a ", "{{ x }}", "{{ x._y }}", "{{ x",
+    "{% if x %}", "{% else %}", "{% endif %}", "{% for i in x %}", "{% endfor %}", "{{ x|nosuch }}", "{# c #}",
+    "{% include 'a' %}", "{{ x['__y'] }}", "{{ x|_value }}", "{% raw %}", "{% endraw %}", "{% set x = 1 %}", "}}", "{",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -44,8 +55,50 @@ def test_a_template_that_cannot_be_used_is_refused_with_its_line(source: str, li
     assert says in found[0].problem
 
 
-def test_a_template_of_a_megabyte_is_refused() -> None:
-    assert "larger" in problems(ResolvedTemplate(subject="x", text="y" * 1024 * 1024 + "z"))[0].problem
+def test_a_template_that_is_too_long_is_refused() -> None:
+    assert "larger" in problems(ResolvedTemplate(subject="x", text="y" * 256 * 1024 + "z"))[0].problem
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("{% for i in range(9999) %}{% for j in range(9999) %}.{% endfor %}{% endfor %}", "turns"),
+        (DOUBLED + "{{ n.s | length }}", "characters"),
+        (
+            DOUBLED.replace("99", "18") + "{% for i in range(9999) %}{{ n.s|title|length }}{% endfor %}",
+            "takes more than",
+        ),
+        ("{% for i in range(9999) %}" + "x" * 999 + "{% endfor %}", "longer"),
+        ("{{ x['__cl' ~ 'ass__'] }}", "unsafe"),
+        ("{% macro o() %}{{ p() }}{% endmacro %}{% macro p() %}{{ o() }}{% endmacro %}{{ o() }}", "without end"),
+    ],
+)
+def test_a_template_that_nobody_could_be_mailed_by_is_refused(source: str, says: str) -> None:
+    (found, *_) = problems(ResolvedTemplate(subject="ok", html=source, text="ok"), "fallback.template")
+    assert found.field == "fallback.template.html"
+    assert "cannot be filled in" in found.problem
+    assert says in found.problem
+
+
+def test_a_loop_over_what_a_row_has_may_be_long() -> None:
+    source = "{% for i in range(n|int) %}{% for j in items %}{{ j.x / n }}{% endfor %}{% endfor %}"
+    assert problems(ResolvedTemplate(subject="ok", html=source)) == []
+
+
+def test_html_that_makes_no_text_part_is_refused_unless_there_is_one() -> None:
+    html = "<b title='{% if x %}'>a{% endif %}</b>"
+    assert [p.field for p in problems(ResolvedTemplate(subject="x", html=html))] == ["template.text"]
+    assert problems(ResolvedTemplate(subject="x", html=html, text="y")) == []
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.booleans())
+def test_what_the_planner_takes_the_sender_compiles(source: str, with_text: bool) -> None:
+    template = ResolvedTemplate(subject="s", html=source, text="t" if with_text else None)
+    found = problems(template)
+    try:
+        compile_template(template)
+    except TemplateError:
+        assert found
 
 
 def test_a_usual_template_has_no_problems() -> None:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from letters import NOON, campaign, content, display_name, letter, read
 
+from schemas.template.errors import RowError, TemplateError
 from sender.message.compile import compile_message
 from sender.message.envelope import MessageName
-from sender.message.errors import RowError, TemplateError
 from sender.message.headers import mailbox_header, one_line
 from sender.message.preview import preview
 

@@ -10,12 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.campaign import ResolvedTemplate
+from schemas.template.context import HtmlScanner, Place, TextScanner
+from schemas.template.errors import TemplateError
 from sender.message.bodies import quoted_printable, shorter
-from sender.message.context import HtmlScanner, Place, TextScanner
-from sender.message.errors import TemplateError
 from sender.message.parts import compile_html, compile_text, derive_text
-from sender.message.variables import required_variables
 
 NASTY = "a&b <i> \"c\" 'd'/é?#%"
 QUERY = "a%26b%20%3Ci%3E%20%22c%22%20%27d%27%2F%C3%A9%3F%23%25"
@@ -168,14 +166,3 @@ def test_quoted_printable_is_read_back(octets: bytes) -> None:
 def test_the_shorter_encoding_is_taken() -> None:
     assert shorter(["Hola, ñ"]) == "quoted-printable"
     assert shorter(["こんにちは" * 20]) == "base64"
-
-
-def test_the_variables_that_every_row_needs() -> None:
-    template = ResolvedTemplate(
-        subject="{{ a }} {{ b | default('x') }}",
-        html="{% if c is defined %}{{ c }}{% endif %}{% for i in d %}{{ i }}{{ loop.index }}{% endfor %}"
-        "{% set e = 1 %}{{ e }}{% if f %}{{ g.h }}{% endif %}{{ range(3) | length }}{{ a | default('y') }}",
-    )
-    assert required_variables(template) == {"a", "d", "f", "g"}
-    with pytest.raises(TemplateError):
-        required_variables(ResolvedTemplate(subject="{{"))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from letters import NOON, campaign, content, read
 from slow_reference import Piece, source, values
 
+from schemas.template.errors import RowError
 from sender.message.compile import CompiledMessage, compile_message
 from sender.message.envelope import Envelope, MessageName, message_tokens
-from sender.message.errors import RowError
 from sender.message.headers import date_header
 from sender.message.parts import CompiledPart, compile_html, compile_text, derive_text
 

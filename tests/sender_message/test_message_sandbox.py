@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from sender.message.errors import RowError, TemplateError
+from schemas.template.budget import MAX_OUTPUT, MAX_SECONDS, MAX_STEPS, Budget
+from schemas.template.errors import RowError, TemplateError
 from sender.message.parts import CompiledPart, compile_html, derive_text
-from sender.message.sandbox import MAX_OUTPUT, MAX_SECONDS, MAX_STEPS, Budget
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_template_is_refused_before_anything_is_sent(source: str) -> None:
 )
 def test_a_row_is_refused_soon_and_with_little_memory(source: str) -> None:
     part = compile_html(source)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(RowError):
         part.render({"x": "text", "rows": [1, 2, 3]})
-    assert time.monotonic() - began < 2 * MAX_SECONDS
+    assert time.process_time() - began < 2 * MAX_SECONDS
 
 
 def test_a_text_part_of_ones_own_html_has_the_same_limits() -> None:
@@ -125,5 +125,5 @@ def test_a_budget_ends_by_steps_size_or_time() -> None:
     budget.begin()
     budget.step()
     now += MAX_SECONDS + 0.1
-    with pytest.raises(RowError, match="more than 2 s"):
+    with pytest.raises(RowError, match=r"more than 0\.5 s"):
         budget.step()

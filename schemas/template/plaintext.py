@@ -17,6 +17,11 @@ from jinja2 import Environment
 _FIRST = 0xF0000
 """Placeholders are characters of plane 15, private use: n stands for the n-th piece of Jinja."""
 _HELD = re.compile(f"[{chr(_FIRST)}-{chr(0xFFFFD)}]")
+_STEP = 16 * 1024
+_MAX_UNCLOSED = 100
+"""At its end `html.parser` reads what is not closed again from each `<` on."""
+_MAX_INDENT = 8
+"""Lists within lists that are shown as such."""
 _GAP = {"p": 2, "h1": 2, "h2": 2, "h3": 2, "h4": 2, "h5": 2, "h6": 2, "ul": 2, "ol": 2, "table": 2, "blockquote": 2,
         "pre": 2, "dl": 2, "figure": 2, "hr": 2, "div": 1, "li": 1, "tr": 1, "dt": 1, "dd": 1, "section": 1,
         "article": 1, "header": 1, "footer": 1, "form": 1, "center": 1, "tbody": 1, "thead": 1, "body": 1}  # fmt: skip
@@ -28,12 +33,16 @@ _VOID = frozenset(["area", "base", "br", "col", "embed", "hr", "img", "input", "
 def text_template(html: str, environment: Environment) -> str:
     """The source of a text template that says what the HTML template `html` says.
 
-    Raises jinja2.TemplateSyntaxError as parsing `html` would.
+    Raises jinja2.TemplateSyntaxError as parsing `html` would, and ValueError when it has too many expressions, or a
+    long end that is in a tag or comment which is never closed.
     """
     pieces: list[str] = []
     held = "".join(_hold(html, environment, pieces))
     reader = _Reader(pieces)
-    reader.feed(held)
+    for start in range(0, len(held), _STEP):  # so that what is not closed is looked at once a step, not once a tag
+        reader.feed(held[start : start + _STEP])
+    if reader.rawdata.count("<") > _MAX_UNCLOSED:
+        raise ValueError("a tag or comment at its end is not closed")
     reader.close()
     escaped = _escape("".join(reader.out).strip())
     return _HELD.sub(lambda m: pieces[ord(m[0]) - _FIRST], escaped)
@@ -118,7 +127,7 @@ class _Reader(HTMLParser):
         elif tag in ("ul", "ol"):
             self._lists.append(0 if tag == "ol" else None)
         elif tag == "li":
-            self._say("  " * (len(self._lists) - 1) + self._bullet())
+            self._say("  " * min(len(self._lists) - 1, _MAX_INDENT) + self._bullet())
         elif tag == "pre":
             self._pre += 1
         elif tag == "a":

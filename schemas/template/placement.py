@@ -12,7 +12,7 @@ from typing import cast
 
 from jinja2 import nodes
 
-from sender.message.context import Place, Scanner
+from schemas.template.context import Place, Scanner
 
 FILTER_OF = {Place.PLAIN: "_value", Place.PATH: "_path", Place.QUERY: "_query"}
 
@@ -34,8 +34,7 @@ def place_filters(template: nodes.Template, scanner: Scanner) -> nodes.Template:
     for node in template.find_all(nodes.Node):
         _refuse(node)
     _walk(template.body, scanner, captured=False)
-    for concat in list(template.find_all(nodes.Concat)):
-        _bound(template, concat)
+    _bound(template)
     return template
 
 
@@ -95,14 +94,15 @@ def _filtered(node: nodes.Node, name: str, *args: nodes.Expr) -> nodes.Filter:
     )
 
 
-def _bound(template: nodes.Template, concat: nodes.Concat) -> None:
-    """Puts `_bounded` round what a `~` makes, so that doubling it in a loop ends."""
-    inner = nodes.Concat(concat.nodes, lineno=concat.lineno, environment=concat.environment)
-    for node in template.find_all(nodes.Node):
-        for field, value in node.iter_fields():
-            if value is concat:
-                setattr(node, field, _filtered(inner, "_bounded"))
-            elif isinstance(value, list):
-                for i, one in enumerate(value):
-                    if one is concat:
-                        value[i] = _filtered(inner, "_bounded")
+def _bound(node: nodes.Node) -> None:
+    """Puts `_bounded` round what each `~` below `node` makes, so that doubling it in a loop ends."""
+    for field, value in node.iter_fields():
+        if isinstance(value, nodes.Node):
+            setattr(node, field, _bounded(value))
+        elif isinstance(value, list):
+            value[:] = [_bounded(one) if isinstance(one, nodes.Node) else one for one in value]
+
+
+def _bounded(node: nodes.Node) -> nodes.Node:
+    _bound(node)
+    return _filtered(node, "_bounded") if isinstance(node, nodes.Concat) else node

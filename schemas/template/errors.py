@@ -3,7 +3,8 @@
 MessageError
 +-- TemplateError     the template itself: nothing of the campaign can be sent
 `-- RowError          one recipient's row: the others are not touched
-    `-- OverBudget    filling the template for it took too long or made too much
+    |-- OverBudget    filling the template for it took too long or made too much
+    `-- Unsafe        filling the template for it would do what no template may
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Part = Literal["subject", "html", "text"]
 
 
 class MessageError(ValueError):
-    """Base of all errors of this package."""
+    """Base of all errors of templates and messages."""
 
 
 class TemplateError(MessageError):
@@ -34,3 +35,7 @@ class RowError(MessageError):
 
 class OverBudget(RowError):
     """Filling the template for one row took too many turns, too long, or made too long a text."""
+
+
+class Unsafe(RowError):
+    """Filling the template for one row reached for Python's own, called itself without end, or made huge things."""

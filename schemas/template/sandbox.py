@@ -3,8 +3,8 @@
 What stops what:
 - Python's attributes: the sandbox (names that begin with `_` are refused when the template is compiled);
 - `range(10**9)`: the sandbox's `MAX_RANGE`;
-- nested or recursive loops and macros: each turn of a loop and each call takes a step of the budget, and
-  each step looks at the clock (`placement.py` puts the counting filter round what a loop runs over);
+- nested or recursive loops and macros: each turn of a loop, each call, operator and filter takes a step of the
+  budget, and each step looks at the clock (`placement.py` puts the counting filter round what a loop runs over);
 - growth by doubling, padding, multiplying or formats such as `%999999999d`: operators, string methods and
   filters that can make a long text out of a short one are asked first;
 - long output: counted as it is rendered.
@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from time import monotonic
 from typing import Any
 
 from jinja2 import StrictUndefined
@@ -28,47 +27,15 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing, pass_context
 from markupsafe import Markup
 
-from sender.message.errors import OverBudget
+from schemas.template.budget import Budget
 
-MAX_OUTPUT = 1_000_000
-"""Characters of one rendered part."""
 MAX_TEXT = 1_000_000
 """Characters of any one text on the way."""
-MAX_STEPS = 100_000
-"""Turns of loops and calls, for one part of one message."""
-MAX_SECONDS = 2.0
-"""Real time to render one part of one message."""
 
+_CHEAP = frozenset(["default", "d", "e", "escape", "forceescape", "safe", "urlencode", "length", "count", "string"])
+"""Filters that take no step: nearly every value has one, and the fast way calls them."""
 _GROWING = ("batch", "center", "format", "indent", "join", "ljust", "replace", "slice", "truncate", "wordwrap")
 _WIDTH = re.compile(r"\d{5,}|\*")
-
-
-class Budget:
-    """What one rendering may still use. For one rendering at a time."""
-
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
-        self.begin()
-
-    def begin(self) -> None:
-        """A new rendering."""
-        self._steps = MAX_STEPS
-        self._size = MAX_OUTPUT
-        self._deadline = self._clock() + MAX_SECONDS
-
-    def step(self) -> None:
-        """A turn of a loop, or a call. Raises `OverBudget` when there have been too many, or for too long."""
-        self._steps -= 1
-        if self._steps < 0:
-            raise OverBudget(f"the template's loops take more than {MAX_STEPS:,} turns: is one endless?")
-        if self._clock() > self._deadline:
-            raise OverBudget(f"the template takes more than {MAX_SECONDS:g} s: is a loop endless?")
-
-    def write(self, size: int) -> None:
-        """So many characters come out. Raises `OverBudget` when there are too many."""
-        self._size -= size
-        if self._size < 0:
-            raise OverBudget(f"the message is longer than {MAX_OUTPUT:,} characters: is a loop endless?")
 
 
 class Lacking(StrictUndefined):
@@ -96,6 +63,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for name in _GROWING:
             if name in FILTERS:
                 self.filters[name] = _asking(name, FILTERS[name])
+        for name, filter_ in self.filters.items():
+            if name not in _CHEAP:
+                self.filters[name] = self._counting(filter_)
         self.filters["map"] = self._map
         self.filters["default"] = self.filters["d"] = _default
         self.filters["urlencode"] = _urlencode
@@ -124,6 +94,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuses what would make something huge out of something small."""
+        self.budget.step()
         if operator == "%" and isinstance(left, str):
             _ask_format(left, right if isinstance(right, tuple) else (right,))
         elif operator == "*":
@@ -156,9 +127,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def bounded(self, text: Any) -> Any:
         """`text`, the result of `~`, unless it has grown too long."""
+        self.budget.step()
         if isinstance(text, str):
             _limit(len(text))
         return text
+
+    def _counting(self, filter_: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(filter_)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.budget.step()
+            return filter_(*args, **kwargs)
+
+        return counted
 
 
 def _limit(size: int) -> None:

@@ -51,6 +51,8 @@ class Scanner(Protocol):
 
 _BARE = re.compile(r"https?://[^\s<>\"'`\\]*\Z", re.IGNORECASE)
 _WORD = "x"
+MAX_TAIL = 4096
+"""Characters of a URL, or of a text without a space, that are looked at: longer ones keep their ends."""
 
 
 def _place_in_url(url: str, *, whole: bool) -> Place:
@@ -69,7 +71,7 @@ class TextScanner:
         self._tail = tail
 
     def feed(self, text: str) -> None:
-        self._tail = _since_space(self._tail + text)
+        self._tail = _shortened(_since_space(self._tail + text))
 
     def value(self) -> Place:
         url = _BARE.search(self._tail)
@@ -84,6 +86,22 @@ def _since_space(text: str) -> str:
     return re.split(r"\s", text)[-1]
 
 
+def _shortened(tail: str, *, whole: bool = False) -> str:
+    """`tail`, or its ends with a mark of what was between, as far as that says where a value stands.
+
+    `whole`: its beginning counts, also when a URL begins within it.
+    """
+    if len(tail) <= MAX_TAIL:
+        return tail
+    if not whole and (url := _BARE.search(tail)) is not None:
+        tail = url[0]
+    half = MAX_TAIL // 4
+    if len(tail) <= 2 * half:
+        return tail
+    left_out = tail[half:-half]
+    return tail[:half] + ("?" if "?" in left_out or "#" in left_out else "") + tail[-half:]
+
+
 class _At(Enum):
     TEXT = "text"
     TAG_NAME = "tag name"
@@ -96,10 +114,15 @@ class _At(Enum):
 
 
 _RAW = ("script", "style", "title", "textarea")
+_LONGEST_RAW = len("</textarea")
+_LONGEST_NAME = 32
+"""Characters of a tag's or an attribute's name that are kept: none that matters here is longer."""
+_NO_TAG = re.compile(r"[^<]+")
+_RUN_OF_VALUE = {'"': re.compile(r'[^"]+'), "'": re.compile(r"[^']+"), "": re.compile(r"[^\s>]+")}
 
 
 class HtmlScanner:
-    """HTML, forgiving as browsers are. One character a step: it runs once a template."""
+    """HTML, forgiving as browsers are. It runs once a template, in a time that grows with its length alone."""
 
     def __init__(self) -> None:
         self._at = _At.TEXT
@@ -114,8 +137,32 @@ class HtmlScanner:
         return other
 
     def feed(self, text: str) -> None:
-        for character in text:
-            self._step(character)
+        at = 0
+        while at < len(text):
+            run = self._run_of()
+            found = run.match(text, at) if run is not None else None
+            if found is None:
+                self._step(text[at])
+                at += 1
+            else:
+                self._go_on(found[0])
+                at = found.end()
+
+    def _run_of(self) -> re.Pattern[str] | None:
+        """What can be taken at once here, since it changes nothing but the tail."""
+        if self._at is _At.TEXT and not self._tail.endswith("<"):
+            return _NO_TAG
+        if self._at is _At.RAW and "<" not in self._tail[-_LONGEST_RAW:]:
+            return _NO_TAG
+        if self._at is _At.VALUE:
+            return _RUN_OF_VALUE[self._quote]
+        return None
+
+    def _go_on(self, run: str) -> None:
+        if self._at is _At.VALUE:
+            self._tail = _shortened(self._tail + run, whole=True)
+        else:
+            self._tail = _shortened(_since_space(self._tail + run))
 
     def value(self) -> Place:
         for character in _WORD:
@@ -135,7 +182,7 @@ class HtmlScanner:
         if self._tail.endswith("<") and (c.isalpha() or c in "/!"):
             self._at, self._tag, self._tail, self._name = _At.TAG_NAME, c, "", ""
         else:
-            self._tail = "" if c.isspace() else self._tail + c
+            self._tail = "" if c.isspace() else _shortened(self._tail + c)
 
     def _in_tag_name(self, c: str) -> None:
         if c == ">":
@@ -143,7 +190,7 @@ class HtmlScanner:
         elif c.isspace() or (c == "/" and self._tag != "/"):
             self._at = _At.IN_TAG
         else:
-            self._tag += c
+            self._tag = (self._tag + c)[:_LONGEST_NAME]
             if self._tag == "!--":
                 self._at, self._tail = _At.COMMENT, ""
 
@@ -163,7 +210,7 @@ class HtmlScanner:
         elif c.isspace():
             self._at = _At.IN_TAG
         else:
-            self._name += c
+            self._name = (self._name + c)[:_LONGEST_NAME]
 
     def _in_before_value(self, c: str) -> None:
         if c == ">":
@@ -179,7 +226,7 @@ class HtmlScanner:
         elif c == self._quote or (not self._quote and c.isspace()):
             self._at, self._tail, self._name = _At.IN_TAG, "", ""
         else:
-            self._tail += c
+            self._tail = _shortened(self._tail + c, whole=True)
 
     def _in_comment(self, c: str) -> None:
         self._tail = (self._tail + c)[-3:]
@@ -187,8 +234,8 @@ class HtmlScanner:
             self._at, self._tail = _At.TEXT, ""
 
     def _in_raw(self, c: str) -> None:
-        self._tail = "" if c.isspace() else self._tail + c
-        if self._tail.lower().endswith(f"</{self._tag}"):
+        self._tail = "" if c.isspace() else _shortened(self._tail + c)
+        if self._tail[-_LONGEST_RAW:].lower().endswith(f"</{self._tag}"):
             self._at, self._tag, self._tail = _At.IN_TAG, "/", ""
 
     def _end_tag(self) -> None:
