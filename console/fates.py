@@ -9,16 +9,26 @@ from console.access import Access
 from schemas.batch import BatchRecipients
 from schemas.gate_state import GateRow
 from schemas.identity import batch_id
-from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, JournalEntry, JournalPermit
+from schemas.journal import (
+    ACCEPTED,
+    DEFERRED,
+    FAILED,
+    IN_DOUBT,
+    INTENDED,
+    OPEN,
+    SUPPRESSED,
+    JournalEntry,
+    JournalPermit,
+)
 from schemas.records import InvalidRow
 from schemas.topics import BATCH_RECIPIENTS, GATE_STATE, INVALID_ROWS, SEND_JOURNAL
 from streams.table import read_topic
 
 NAMES = {
     OPEN: "waiting", INTENDED: "in_flight", ACCEPTED: "accepted", FAILED: "failed", IN_DOUBT: "in_doubt",
-    SUPPRESSED: "suppressed",
+    SUPPRESSED: "suppressed", DEFERRED: "waiting",
 }  # fmt: skip
-STATES = (*NAMES.values(), "cancelled", "invalid", "duplicate")
+STATES = (*dict.fromkeys(NAMES.values()), "cancelled", "invalid", "duplicate")
 
 
 def fates(access: Access, campaign_id: str) -> Iterator[dict[str, Any]]:
@@ -54,7 +64,7 @@ def fate(letter: str, index: int, row: Mapping[str, Any]) -> tuple[str, str]:
             return "cancelled", ""
         if _within(index, row.get("open")):
             return "waiting", ""
-    return NAMES[letter], ""
+    return NAMES[letter], "refused for now; it is tried again" if letter == DEFERRED else ""
 
 
 def _within(index: int, ranges: Sequence[Sequence[int]] | None) -> bool:

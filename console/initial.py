@@ -50,6 +50,10 @@ warm = false                       # true: skip the warm-up
 # While no feedback is connected: "none" keeps a domain on its sending day, "healthy" moves it on each day.
 assume = "none"
 
+# [deferrals]                      # whom a server refuses for now, after up to four tries within seconds
+# after = ["5min", "15min", "1h", "4h"]   # when they are tried again; the last holds for all that follow
+# give_up_after = "24h"            # of time in which sending is allowed; then they have failed ("0s": at once)
+
 # [planner]
 # roots = ["recipients"]           # file:// recipients must lie below one of these; left out: anywhere
 

@@ -13,6 +13,9 @@ from schemas.strategy import Strategy
 Range = tuple[int, int]
 """Indices start to end of a batch, the end not included."""
 
+PutOff = tuple[int, int, int]
+"""Indices start to end (not included) of a batch that were put off, and how often each of them was."""
+
 MAX_PART_BYTES = 512 * 1024
 """A part of a batch's recipients, encoded; brokers refuse records over 1 MB by default."""
 
@@ -103,7 +106,7 @@ class HoldReason(Model):
     reason: Literal[
         "planning", "start_at", "window", "weekend", "interval", "daily_limit", "daily_quota", "batches_per_day",
         "concurrent_batches", "connections", "rate", "paused", "domain_paused", "relay_down", "throttled", "no_sender",
-        "in_doubt", "unknown_domain", "older_campaigns", "reputation", "error",
+        "in_doubt", "unknown_domain", "older_campaigns", "reputation", "error", "deferred",
     ]  # fmt: skip
     detail: str
     figures: dict[str, float | int | str | None] = {}
@@ -123,6 +126,7 @@ class Batch(Model):
     released_at: Instant | None = Field(None, description="the first release of any of it")
     completed_at: Instant | None = None
     waiting: int = 0
+    deferred: int = Field(0, description="of those waiting: refused for now, to be tried again later")
     in_flight: int = 0
     accepted: int = 0
     failed: int = 0

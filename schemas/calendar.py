@@ -101,6 +101,22 @@ def closes_at(schedule: ResolvedSchedule, now: datetime) -> datetime | None:
     return None
 
 
+def sendable_between(schedule: ResolvedSchedule, start: datetime, end: datetime) -> timedelta:
+    """How much of the time from `start` to `end` is sendable; none when `end` is not later."""
+    total, at = timedelta(0), max(start, schedule.start_at)
+    if schedule.window is None and not schedule.skip_weekends:
+        return max(total, end - at)
+    while at < end:
+        try:
+            at = next_sendable(schedule, at)
+        except NeverOpens:
+            break
+        closes = min(end, closes_at(schedule, at) or end)
+        total += max(timedelta(0), closes - at)
+        at = closes
+    return total
+
+
 def _closed_at(schedule: ResolvedSchedule, now: datetime) -> Closed | None:
     window = schedule.window
     if window is None and not schedule.skip_weekends:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.base import Instant, Model
-from schemas.batch import Pointer, Range
+from schemas.batch import Pointer, PutOff, Range
 
 
 class Chunk(Model):
@@ -35,6 +35,12 @@ class Chunk(Model):
     until: Instant = Field(description="nothing is begun at or after it; the rest is answered as unsent")
     in_doubt: Literal["hold", "resend"] = "hold"
     max_retries: int = 3
+    defer: bool = Field(
+        False, description="whoever is refused for now comes back as deferred; else it is the end: failed, expired"
+    )
+    deferrals: int = Field(
+        0, description="also permitted: who was deferred so often, or less often, in this round; 0: nobody who was"
+    )
     issued_at: Instant
 
     def permitted(self) -> int:
@@ -107,6 +113,8 @@ class ChunkResult(Model):
     open: tuple[Range, ...] = Field((), description="of the batch, when no permit is active: who is not settled")
     order: int = Field(0, description="the version of the `resolve` that this answers; 0: it answers none")
     resolved: int = Field(0, description="with `order`: how many it was about")
+    deferred: tuple[PutOff, ...] = Field((), description="of the batch: refused for now, and how often by now")
+    deferral: SendError | None = Field(None, description="under this permit: the last one who was deferred")
     stopped: (
         Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown"]
         | None

@@ -13,7 +13,7 @@ WINDOW = 50
 """Indices of a batch in one row: fixed slices, [0, 50), [50, 100) ..."""
 
 # One letter an index in `JournalEntry.states`.
-OPEN, INTENDED, ACCEPTED, FAILED, IN_DOUBT, SUPPRESSED = "o", "i", "a", "f", "d", "s"
+OPEN, INTENDED, ACCEPTED, FAILED, IN_DOUBT, SUPPRESSED, DEFERRED = "o", "i", "a", "f", "d", "s", "l"
 
 NEVER = -1
 """The round of an index that was never begun."""
@@ -29,19 +29,20 @@ class JournalEntry(Model):
     campaign_id: str
     batch_number: int
     start: int
-    states: str = Field(description="one letter an index: open, intended, accepted, failed, doubt, suppressed")
+    states: str = Field(description="one letter an index: open, intended, accepted, failed, doubt, suppressed, later")
     rounds: list[int] = Field(description="the round in which each index was last begun; -1: never")
     attempts: list[int] = Field(description="tries in all rounds")
     permit_id: str = Field(description="the permit under which the window was last touched")
     content_hash: str = ""
     spool: str | None = Field(None, description="of the process that intends: name and boot id")
+    deferrals: list[int] = Field([], description="how often each index was deferred in its round; empty: none was")
     at: Instant
 
 
 class JournalPermit(Model):
     """A permit that was taken, and how far it came. Key: `campaign/batch!`, the newest of the batch.
 
-    When nothing of the batch is open, intended or in doubt, the row is `ended`: its windows are deleted and
+    When nothing of the batch is open, intended, deferred or in doubt, the row is `ended`: its windows are deleted and
     `spans` says the same in less room. A permit of a later round brings the windows back.
     """
 
@@ -64,6 +65,7 @@ class JournalPermit(Model):
     content_hash: str = ""
     throttled: int = 0
     errors: tuple[SendError, ...] = Field((), description="the last few")
+    deferral: SendError | None = Field(None, description="the last one who was deferred under this permit")
     spans: tuple[Span, ...] = Field((), description="with `ended`: the states of the whole batch")
     ended: bool = False
     at: Instant

@@ -44,6 +44,7 @@ class CampaignProgress(Model):
     duplicate: int = 0
     suppressed: int = 0
     waiting: int = 0
+    deferred: int = Field(0, description="of those waiting: refused for now, to be tried again later")
     in_flight: int = 0
     accepted: int = 0
     failed: int = 0

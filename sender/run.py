@@ -344,14 +344,14 @@ class Run(Generic[S]):
             self._slow_down()
         elif outcome.kind == "accepted":
             self._slowed = 0
-        if outcome.kind in {"transient", "throttled", "lost_before"} and state.tries <= len(self._delays):
+        if outcome.kind in FOR_NOW and state.tries <= len(self._delays):
             heapq.heappush(self._retries, (monotonic() + self._delays[state.tries - 1], index))
             if throttled:
                 self._throttled(throttled)
             return
         self._tries.pop(index, None)
         at = at or self.around.clock.now()
-        self.end(_ended(index, envelope, outcome, state.tries, at), throttled)
+        self.end(_ended(index, envelope, outcome, state.tries, at, self.chunk), throttled)
 
     def _slow_down(self) -> None:
         """Replies to what was on the wire at the same moment count once."""
@@ -389,13 +389,20 @@ class Run(Generic[S]):
 
 
 _KINDS: dict[str, EndKind] = {"accepted": "accepted", "lost_after": "in_doubt"}
-"""Any other outcome that ends the tries is a failure."""
+"""Any other outcome that ends the tries is a failure, or for now."""
+FOR_NOW = frozenset({"transient", "throttled", "lost_before"})
+"""Kinds of outcomes after which it is tried again: on the spot, then by the gate's schedule."""
 
 
-def _ended(index: int, message: Addressed, outcome: Outcome, tries: int, at: datetime) -> Ended:
+def _ended(index: int, message: Addressed, outcome: Outcome, tries: int, at: datetime, chunk: Chunk) -> Ended:
+    kind, reason = _KINDS.get(outcome.kind, "failed"), str(outcome.reason)
+    if outcome.kind in FOR_NOW and chunk.defer:
+        kind = "deferred"
+    elif outcome.kind in FOR_NOW and chunk.deferrals:
+        reason = "expired"
     return Ended(
         index,
-        _KINDS.get(outcome.kind, "failed"),
+        kind,
         at,
         tries,
         message.rcpt_to,
@@ -403,7 +410,7 @@ def _ended(index: int, message: Addressed, outcome: Outcome, tries: int, at: dat
         outcome.code,
         outcome.enhanced,
         outcome.text,
-        outcome.reason,
+        reason,
         outcome.provider_id,
     )
 

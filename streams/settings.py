@@ -198,6 +198,26 @@ class WarmupSettings(Section):
     )  # fmt: skip
 
 
+class DeferralSettings(Section):
+    """When those whom a server refuses for now are tried again, after the tries on the spot (1, 2, 4, 8 s)."""
+
+    after: tuple[Duration, ...] = Field(
+        (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=4)), min_length=1,
+        description="how long after the first, second, ... deferral; the last one holds for all that follow",
+    )  # fmt: skip
+    give_up_after: Duration = Field(
+        timedelta(hours=24), description="counts time in which sending was allowed; then the recipient has failed "
+        "(expired). 0s: nobody is deferred",
+    )  # fmt: skip
+
+    @field_validator("after")
+    @classmethod
+    def _waits_are_some_time(cls, after: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
+        if min(after) < timedelta(seconds=1):
+            raise ValueError('each is a second or more, such as after = ["5min", "15min", "1h", "4h"]')
+        return after
+
+
 class TrackerSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8081, ge=0, le=65535)
@@ -237,6 +257,7 @@ class Settings(Section):
     domains: dict[str, DomainSettings] = {}
     strategies: dict[str, StrategySpec] = {}
     warmup: WarmupSettings = WarmupSettings()
+    deferrals: DeferralSettings = DeferralSettings()
     tracker: TrackerSettings = TrackerSettings()
     console: ConsoleSettings = ConsoleSettings()
     roles: RolesSettings = RolesSettings()

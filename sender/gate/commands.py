@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from schemas.command import GateCommand, Origin
 from sender.gate.decision import Turn
+from sender.gate.deferrals import hasten
 from sender.gate.doubts import release_again, resolve
 from sender.gate.ending import cancel, reopen
 from sender.gate.permits import control, tell_to_pause, tell_to_resume
 from sender.gate.rows import CampaignRow, DomainRow, by_number
+from sender.gate.show import settle
 from sender.gate.states import ENDED, SENDING, moved
 from sender.gate.tables import failed_ranges
 
@@ -92,9 +94,12 @@ def _resume(turn: Turn, campaign: CampaignRow) -> None:
 
 
 def _retry(turn: Turn, campaign: CampaignRow) -> None:
-    """Whoever has failed is tried again, in a round of its own."""
+    """Whoever has failed is tried again, in a round of its own; whoever was deferred is tried now."""
     again = False
     for batch in by_number(campaign):
+        if hasten(turn, campaign, batch):
+            settle(turn, campaign, batch)
+            turn.changed(batch)
         failed = failed_ranges(batch)
         if failed:
             again = True

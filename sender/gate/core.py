@@ -22,6 +22,7 @@ from sender.gate import alerts
 from sender.gate.admission import batch_planned, plan_complete, plan_failed
 from sender.gate.commands import apply_command
 from sender.gate.decision import Decision, GateInput, Turn
+from sender.gate.deferrals import keep_time, ripen
 from sender.gate.doubts import evidence
 from sender.gate.ending import complete_if_done
 from sender.gate.limits import take_account
@@ -100,6 +101,7 @@ class GateCore:
                 campaign.wake = None
                 if campaign_id not in tables.aside:
                     turn.fresh(campaign)
+        _wake_deferred(turn)
         due: list[tuple[float, WakeKind, str]] = []
         while tables.real_wakes and tables.real_wakes[0][0] <= real:
             due.append(heapq.heappop(tables.real_wakes))
@@ -123,6 +125,7 @@ class GateCore:
             dispatch(turn, turn.relays[name])
         for campaign in turn.campaigns.values():
             complete_if_done(turn, campaign)
+            keep_time(turn, campaign)
         self._forget_ended(turn)
         alerts.look(turn)
         show_all(turn)
@@ -158,6 +161,21 @@ def _wake(turn: Turn, kind: WakeKind, name: str) -> None:
             turn.campaigns[batch.campaign_id] = tables.campaigns[batch.campaign_id]
     else:
         _wake_batch(turn, kind, name)
+
+
+def _wake_deferred(turn: Turn) -> None:
+    """Whoever was deferred and is due is ready to be released again."""
+    tables = turn.tables
+    while tables.due and tables.due[0][0] <= turn.now:
+        found = tables.batch_of(heapq.heappop(tables.due)[1])
+        if found is None or found[0].campaign_id in tables.aside:
+            continue
+        campaign, batch = found
+        turn.about = campaign.campaign_id
+        if ripen(turn, campaign, batch):
+            settle(turn, campaign, batch)
+            turn.changed(batch)
+            turn.fresh(campaign)
 
 
 def _wake_batch(turn: Turn, kind: str, name: str) -> None:

@@ -78,7 +78,10 @@ def evidence(turn: Turn, given: Evidence) -> None:
 
 def take_open(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkResult) -> None:
     """Who is open again at the owner though no permit of his is: his doubt was settled, he was never mailed."""
-    known = (*batch.open, *batch.cancelled, *batch.dropped, *(batch.permit.ranges if batch.permit is not None else ()))
+    known = (
+        *batch.open, *batch.cancelled, *batch.dropped, *(batch.permit.ranges if batch.permit is not None else ()),
+        *(r for later in batch.deferred for r in later.ranges),
+    )  # fmt: skip
     again = rs.minus(rs.within(result.open, batch.size), known)
     if not again:
         return

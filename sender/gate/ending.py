@@ -47,6 +47,7 @@ def reopen(turn: Turn, campaign: CampaignRow) -> None:
 def _close(turn: Turn, campaign: CampaignRow) -> None:
     campaign.completed_at = turn.now
     campaign.minutes, campaign.tails, campaign.pending, campaign.release_left = [], [], [], 0
+    campaign.last_deferral = None
     if campaign.plan is not None:
         domain = turn.tables.domain_of(campaign)
         domain.campaigns.discard(campaign.campaign_id)
@@ -60,8 +61,9 @@ def cancel_open(turn: Turn, campaign: CampaignRow) -> None:
     """Whoever waits is cancelled; what is in flight counts when its result comes."""
     for number in sorted(campaign.batches):
         batch = campaign.batches[number]
-        if batch.open:
-            batch.cancelled, batch.open = rs.union(batch.cancelled, batch.open), []
+        if batch.open or batch.deferred:
+            batch.cancelled = rs.union(batch.cancelled, batch.open, *(e.ranges for e in batch.deferred))
+            batch.open, batch.deferred = [], []
             batch.retry_real = None
             if batch.permit is None:
                 batch.completed_at, batch.pointers, batch.checksum = turn.now, (), ""

@@ -32,6 +32,14 @@ class Standing:
     rate: float | None
 
 
+def opens(schedule: ResolvedSchedule, at: datetime | None) -> datetime | None:
+    """When the schedule allows what is due `at`; None when nothing is, or never."""
+    try:
+        return None if at is None else next_sendable(schedule, at)
+    except (NeverOpens, OverflowError):
+        return None
+
+
 def estimate(now: datetime, strategy: Strategy, schedule: ResolvedSchedule, at: Standing) -> datetime | None:
     """When the last of `remaining` goes out; None when nothing remains or it is too far to say."""
     if at.remaining <= 0:

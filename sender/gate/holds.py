@@ -7,6 +7,7 @@ from typing import Any
 
 from schemas.base import rfc3339
 from schemas.batch import HoldReason
+from schemas.chunk import SendError
 from schemas.units import show_rate
 from sender.gate.fast import made
 from sender.gate.rows import BatchRow, CampaignRow, DomainRow, RelayRow
@@ -87,8 +88,24 @@ def batches_per_day(count: int, limit: int, until: datetime | None) -> HoldReaso
     )
 
 
-def concurrent(campaign: CampaignRow, limit: int) -> HoldReason:
-    n = len(campaign.permits)
+def again_limit(domain: DomainRow, limit: int, until: datetime | None) -> HoldReason:
+    return _hold(
+        "daily_limit", f"{domain.again} of today's {limit} messages of {domain.name} went to who had been deferred; "
+        "half of a day's limit is for the others", until,
+        domain=domain.name, again=domain.again, limit=limit, sending_day=domain.sending_day, day=str(domain.day),
+    )  # fmt: skip
+
+
+def deferred(n: int, batches: int, times: int, due: datetime, last: SendError | None) -> HoldReason:
+    """Recipients whom their servers refused for now."""
+    said = f"; the last one: {last.email}: {last.error}" if last is not None else ""
+    return _hold(
+        "deferred", f"{n} recipients were refused for now and are tried again by themselves{said}", due,
+        recipients=n, batches=batches, deferrals=times, next_due=rfc3339(due),
+    )  # fmt: skip
+
+
+def concurrent(n: int, limit: int) -> HoldReason:
     return _hold("concurrent_batches", f"{n} of {limit} batches are being sent", None, used=n, limit=limit)
 
 

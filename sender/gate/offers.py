@@ -22,18 +22,20 @@ from sender.gate.states import SENDING
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """At most `amount` messages may go out until `until`; as a new release, or the rest of the last one."""
+    """At most `amount` messages may go out until `until`; as a new release, or the rest of the last one; or `again`, to
+    those who were deferred before."""
 
     amount: int
     until: datetime
     new: bool
+    again: bool = False
 
 
 def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # noqa: PLR0911 - a list of reasons
     """What the campaign may release now; why it may not; None when it has nothing that waits."""
     turn.about = campaign.campaign_id
     plan, strategy = campaign.plan, campaign.strategy
-    if plan is None or strategy is None or not campaign.waiting:
+    if plan is None or strategy is None or not (campaign.waiting or campaign.ready):
         return None
     if (failed := turn.tables.aside.get(campaign.campaign_id)) is not None:
         return holds.aside(failed)
@@ -52,10 +54,18 @@ def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # no
     until = _until(turn, campaign, domain)
     if isinstance(until, HoldReason):
         return until
-    if len(campaign.permits) >= strategy.concurrent_batches:
-        return holds.concurrent(campaign, strategy.concurrent_batches)
     limit, step = quota.domain_limit(strategy, domain.sending_day, warm=place.warm or domain.warm)
-    return _within_limits(turn, campaign, domain, until, limit, step)
+    again = _again(turn, campaign, domain, until, limit) if campaign.ready else None
+    if isinstance(again, Offer) or not campaign.waiting:
+        return again
+    if sending(campaign) >= strategy.concurrent_batches:
+        return holds.concurrent(sending(campaign), strategy.concurrent_batches)
+    return _release(turn, campaign, domain, until, limit, step)
+
+
+def sending(campaign: CampaignRow, *, again: bool = False) -> int:
+    """Permits of the campaign that are open: of its releases, or of those who were deferred before."""
+    return sum(1 for b in campaign.permits.values() if b.permit is not None and bool(b.permit.deferrals) == again)
 
 
 def _until(turn: Turn, campaign: CampaignRow, domain: DomainRow) -> datetime | HoldReason:
@@ -103,13 +113,44 @@ def opens_after(schedule: ResolvedSchedule, at: datetime) -> datetime | None:
         return None
 
 
-def _within_limits(
+def _release(
     turn: Turn, campaign: CampaignRow, domain: DomainRow, until: datetime, limit: int | None, step: Step
 ) -> Offer | HoldReason:
+    left = campaign.release_left if campaign.release_day == domain.day else 0
+    amount = _within_limits(turn, campaign, domain, limit, left or step.batch_size)
+    if isinstance(amount, HoldReason):
+        return amount
+    if left:
+        return Offer(amount, until, new=False)
+    return _in_time(turn, campaign, domain) or Offer(amount, until, new=True)
+
+
+def _again(
+    turn: Turn, campaign: CampaignRow, domain: DomainRow, until: datetime, limit: int | None
+) -> Offer | HoldReason:
+    """Those who were deferred and are due: without an interval, and beside the batches that are sent at once."""
+    assert campaign.strategy is not None  # noqa: S101
+    most = campaign.strategy.concurrent_batches
+    if (n := sending(campaign, again=True)) >= most:
+        return holds.concurrent(n, most)
+    amount = _within_limits(turn, campaign, domain, limit, turn.tables.settings.max_permit)
+    if isinstance(amount, HoldReason):
+        return amount
+    if limit is not None:
+        left = quota.again_left(domain, limit)
+        if left <= 0:
+            domain.short.add(campaign.campaign_id)
+            return holds.again_limit(domain, limit, _tomorrow(campaign, domain))
+        amount = min(amount, left)
+    return Offer(amount, until, new=False, again=True)
+
+
+def _within_limits(
+    turn: Turn, campaign: CampaignRow, domain: DomainRow, limit: int | None, amount: int
+) -> int | HoldReason:
+    """How many of `amount` the limits of domain and relay leave."""
     assert campaign.plan is not None  # noqa: S101
     assert campaign.strategy is not None  # noqa: S101
-    left = campaign.release_left if campaign.release_day == domain.day else 0
-    amount = left or step.batch_size
     if limit is not None:
         used = quota.used(domain)
         if used >= limit:
@@ -131,9 +172,7 @@ def _within_limits(
             relay.short.add(campaign.campaign_id)
             return account.quota_hold(turn, relay)
         amount = min(amount, allowed)
-    if left:
-        return Offer(amount, until, new=False)
-    return _in_time(turn, campaign, domain) or Offer(amount, until, new=True)
+    return amount
 
 
 def _in_time(turn: Turn, campaign: CampaignRow, domain: DomainRow) -> HoldReason | None:

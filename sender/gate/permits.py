@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from schemas.batch import Pointer
 from schemas.chunk import BatchControl, Chunk
 from sender.gate import quota
@@ -9,31 +11,35 @@ from sender.gate import ranges as rs
 from sender.gate.decision import Turn
 from sender.gate.fast import made
 from sender.gate.offers import Offer
-from sender.gate.rows import BatchRow, CampaignRow, Permit
+from sender.gate.rows import BatchRow, CampaignRow, Later, Permit
 from sender.gate.states import moved
 
 
 def issue(
     turn: Turn, campaign: CampaignRow, batch: BatchRow, offer: Offer, n: int, connections: int, rate: float | None,
-    *, probe: bool = False,
+    *, probe: bool = False, again: Later | None = None,
 ) -> Permit:  # fmt: skip
-    """Gives out the first `n` open indices of the batch and charges them."""
+    """Gives out the first `n` open indices of the batch, or of those who were deferred, and charges them."""
     tables = turn.tables
     relay, domain = tables.relay(campaign.relay), tables.domain_of(campaign)
     if quota.roll_relay(relay, turn.now):
         turn.changed(relay)
     assert domain.day is not None and relay.day is not None  # noqa: S101, PT018
     relay.permits_issued += 1
-    taken, batch.open = rs.take(batch.open, n)
+    source = _take(batch, n) if again is None else _take_again(batch, again, n)
     permit = Permit(
-        id=f"{relay.name}:{relay.permits_issued:012d}", round=batch.round, ranges=taken, connections=connections,
-        rate=rate, until=offer.until, issued_at=turn.now, issued_real=turn.real, day=domain.day, utc_day=relay.day,
-        asked_real=turn.real, probe=probe,
+        id=f"{relay.name}:{relay.permits_issued:012d}", round=source.round, ranges=source.ranges,
+        connections=connections, rate=rate, until=offer.until, issued_at=turn.now, issued_real=turn.real,
+        day=domain.day, utc_day=relay.day, asked_real=turn.real, probe=probe, deferrals=source.times,
+        defer=tables.settings.deferrals.goes_on(source.used), used=source.used,
     )  # fmt: skip
-    permit.n = rs.total(taken)
+    permit.n = rs.total(permit.ranges)
     batch.permit = permit
     batch.released_at = batch.released_at or turn.now
-    _count_release(turn, campaign, offer, permit)
+    if again is None:
+        _count_release(turn, campaign, offer, permit)
+    else:
+        domain.again += permit.n
     domain.reserved += permit.n
     relay.reserved += permit.n
     tables.hold_permit(campaign, batch)
@@ -46,6 +52,28 @@ def issue(
     turn.changed(relay)
     turn.changed(domain)
     return permit
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Indices for a permit; after so many deferrals, in so much allowed time."""
+
+    ranges: rs.Ranges
+    round: int
+    times: int = 0
+    used: float = 0.0
+
+
+def _take(batch: BatchRow, n: int) -> _Source:
+    taken, batch.open = rs.take(batch.open, n)
+    return _Source(taken, batch.round)
+
+
+def _take_again(batch: BatchRow, again: Later, n: int) -> _Source:
+    taken, again.ranges = rs.take(again.ranges, n)
+    if not again.ranges:
+        batch.deferred.remove(again)
+    return _Source(taken, again.round, again.times, again.used)
 
 
 def _count_release(turn: Turn, campaign: CampaignRow, offer: Offer, permit: Permit) -> None:
@@ -84,6 +112,8 @@ def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit)
         until=permit.until,
         in_doubt=plan.in_doubt,
         max_retries=plan.max_retries,
+        defer=permit.defer,
+        deferrals=permit.deferrals,
         issued_at=permit.issued_at,
     )
 

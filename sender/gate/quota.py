@@ -29,7 +29,7 @@ def roll_domain(domain: DomainRow, now: datetime, timezone: str, assume: Literal
             advance(domain, assume)
         elif domain.reserved and domain.unsettled is None:
             domain.unsettled = domain.day
-    domain.day = today
+    domain.day, domain.again = today, 0
     domain.days = {day: n for day, n in domain.days.items() if day >= today}
     domain.maybe = {day: n for day, n in domain.maybe.items() if day >= today}
     return True
@@ -73,6 +73,12 @@ def used(domain: DomainRow) -> int:
     if domain.day is None:
         return domain.reserved
     return domain.days.get(domain.day, 0) + domain.maybe.get(domain.day, 0) + domain.reserved
+
+
+def again_left(domain: DomainRow, limit: int) -> int:
+    """What of a day's limit is left to those who were deferred before: half of it, so that a provider which refuses
+    everybody for now does not keep all others waiting."""
+    return max(1, limit // 2) - domain.again
 
 
 def domain_limit(strategy: Strategy, sending_day: int, *, warm: bool) -> tuple[int | None, Step]:

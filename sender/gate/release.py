@@ -17,9 +17,10 @@ from sender.gate import holds
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
 from sender.gate.decision import Turn
+from sender.gate.deferrals import first_ready, how_many
 from sender.gate.fast import made
 from sender.gate.limits import refusal_hold
-from sender.gate.offers import Offer, offer
+from sender.gate.offers import Offer, offer, sending
 from sender.gate.permits import issue
 from sender.gate.rows import CampaignRow, RelayRow
 from sender.gate.show import set_hold, settle
@@ -163,12 +164,13 @@ def _needed(rate: float) -> int:
 def _batches(campaign: CampaignRow, found: Offer) -> int:
     """How many batches the offer reaches into."""
     assert campaign.strategy is not None  # noqa: S101
-    most = campaign.strategy.concurrent_batches - len(campaign.permits)
+    most = campaign.strategy.concurrent_batches - sending(campaign, again=found.again)
     left, n = found.amount, 0
-    for number in reversed(campaign.waiting):
+    for number in reversed(campaign.ready if found.again else campaign.waiting):
         if left <= 0 or n >= most:
             break
-        left -= rs.total(campaign.batches[-number].open)
+        batch = campaign.batches[-number]
+        left -= how_many(batch) if found.again else rs.total(batch.open)
         n += 1
     return n
 
@@ -205,8 +207,9 @@ def _portion(
 ) -> HoldReason | None:
     """One permit for the campaign's next batch; or why it must wait."""
     settings, limits = turn.tables.settings, turn.tables.limits(relay.name)
-    batch = campaign.batches[-campaign.waiting[-1]]
-    n = min(found.amount, rs.total(batch.open), settings.max_permit)
+    batch = campaign.batches[-(campaign.ready if found.again else campaign.waiting)[-1]]
+    again = first_ready(batch) if found.again else None
+    n = min(found.amount, rs.total(batch.open if again is None else again.ranges), settings.max_permit)
     pace = _pace(turn, relay, campaign)
     if isinstance(pace, HoldReason):
         _leave(campaign, relay)
@@ -224,7 +227,7 @@ def _portion(
     if rate is not None:
         n = min(n, max(1, int(rate * settings.permit_seconds)))
         connections = min(connections, n, _needed(rate) if _paced(campaign) else n)
-    permit = issue(turn, campaign, batch, found, n, connections, rate, probe=room.probe)
+    permit = issue(turn, campaign, batch, found, n, connections, rate, probe=room.probe, again=again)
     room.connections -= connections
     room.rate_free -= rate or 0.0
     if room.probe and relay.down is not None:

@@ -7,6 +7,7 @@ from sender.gate import quota
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
 from sender.gate.decision import Dead, Turn
+from sender.gate.deferrals import make_ready, put_off
 from sender.gate.doubts import answered, take_open
 from sender.gate.permits import chunk_of
 from sender.gate.rows import BatchRow, CampaignRow, Down, Permit, RelayRow
@@ -63,6 +64,7 @@ def _take_permit(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Per
     relay = turn.tables.relay(campaign.relay)
     permit.heard_real = turn.real
     permit.begun = max(permit.begun, min(result.begun, permit.n))
+    put_off(turn, campaign, batch, permit, result)
     if result.throttled > permit.throttled:
         permit.throttled = result.throttled
         if rates.throttle(relay, turn.tables.limits(relay.name).rate, permit, permit.begun, turn.real):
@@ -82,6 +84,8 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
     doubtful = rs.total(rs.common(batch.in_doubt, permit.ranges)) if batch.in_doubt else 0
     quota.charge_domain(domain, permit, result, tables.settings.assume, doubtful)
     quota.charge_relay(relay, permit, result.begun)
+    if permit.deferrals and permit.day == domain.day:
+        domain.again = max(0, domain.again - permit.n + min(result.begun, permit.n))
     for paced in (relay, campaign):
         tail = rates.keep_tail(paced, permit, permit.begun, turn.real)
         if tail is not None:
@@ -120,6 +124,10 @@ def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit
         turn.tables.rest(campaign, batch, turn.real + UNREADY_SECONDS)
     else:
         batch.failures = 0
+    if permit.deferrals:
+        if unsent:
+            make_ready(turn, batch, unsent, permit.deferrals, permit.round, permit.used)
+        return
     batch.open = rs.union(batch.open, unsent) if unsent else batch.open
     if campaign.release_day == turn.tables.domain_of(campaign).day:
         campaign.release_left += rs.total(unsent)
@@ -139,7 +147,7 @@ def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, un
 
 def _end_batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
     """A batch of which nothing waits and nothing is sent has ended: its row shrinks to what is still needed."""
-    if batch.open or batch.permit is not None:
+    if batch.open or batch.deferred or batch.permit is not None:
         return
     batch.completed_at = batch.completed_at or turn.now
     if campaign.state in {"cancelled", "failed"} or not (batch.failed or batch.in_doubt or batch.dropped):
@@ -177,6 +185,7 @@ def _relay_works(turn: Turn, relay: RelayRow) -> None:
 
 
 def _tell_all(turn: Turn, relay: RelayRow) -> None:
-    """Every campaign that queues for the relay is looked at, so that its hold says how the relay is."""
-    for _, campaign_id in relay.queue:
+    """Every campaign that queues for the relay is looked at, so that its hold says how the relay is; so is every one
+    in which somebody is deferred: its clock stands meanwhile."""
+    for campaign_id in {c: None for _, c in relay.queue} | dict.fromkeys(sorted(relay.deferring)):
         turn.fresh(turn.tables.campaigns[campaign_id])

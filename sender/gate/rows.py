@@ -37,7 +37,9 @@ def derived(default: Any = MISSING, factory: Callable[[], Any] | None = None) ->
 
 @dataclass(slots=True)
 class Permit:
-    """A chunk that was given out and has no final result. Days: of issue, at the domain and in UTC."""
+    """A chunk that was given out and has no final result. Days: of issue, at the domain and in UTC. `deferrals`: how
+    often those in it were deferred before; `used`: allowed time in seconds since the first of these; `defer`: whether
+    whoever is refused for now is deferred (again)."""
 
     id: str
     round: int
@@ -54,6 +56,9 @@ class Permit:
     begun: int = 0
     throttled: int = 0
     probe: bool = False
+    deferrals: int = 0
+    defer: bool = False
+    used: float = 0.0
     n: int = derived(0)
 
     def silent(self, real: float, after: float) -> bool:
@@ -62,10 +67,29 @@ class Permit:
 
 
 @dataclass(slots=True)
+class Later:
+    """Some of a batch who were deferred at `at`, for the `times`th time in a round, and are released again when `due`.
+
+    `mark`: the campaign's clock of allowed time at `at`; `used`: seconds of it from the first deferral until `at`, or
+    until it was due once they are `ready`.
+    """
+
+    ranges: Ranges
+    times: int
+    round: int
+    at: datetime
+    due: datetime
+    mark: float = 0.0
+    used: float = 0.0
+    ready: bool = False
+
+
+@dataclass(slots=True)
 class BatchRow:
-    """A batch. `open`: to be released; `failed` and `in_doubt`: as its owner reports them; `dropped`: failed
-    because their chunk is a dead letter. An index that is open again is still in the owner's ranges. After an
-    error the batch rests until `retry_real`. `alerted_round`: in which an alert said that all of it failed."""
+    """A batch. `open`: to be released; `deferred`: to be released again, by a schedule; `failed` and `in_doubt`: as
+    its owner reports them; `dropped`: failed because their chunk is a dead letter. An index that is open again is still
+    in the owner's ranges. After an error the batch rests until `retry_real`. `alerted_round`: in which an alert said
+    that all of it failed."""
 
     campaign_id: str
     number: int
@@ -75,6 +99,7 @@ class BatchRow:
     pointers: tuple[tuple[int, int, int, int], ...] = ()
     checksum: str = ""
     open: Ranges = field(default_factory=list)
+    deferred: list[Later] = field(default_factory=list)
     round: int = 0
     permit: Permit | None = None
     version: int = 0
@@ -114,8 +139,9 @@ class Asked:
 @dataclass(slots=True)
 class CampaignRow:
     """A campaign. `batches_planned` is None until the plan is complete. A *release* is what goes out at one
-    interval: up to a step's batch size, in one or several permits; `release_left` is still to be permitted.
-    `doubt_alert`: id of the alert that it ended with recipients in doubt, while that is so."""
+    interval: up to a step's batch size, in one or several permits; `release_left` is still to be permitted. `allowed`:
+    seconds of allowed time up to `allowed_since`, from when on more is added (None: not now); kept while somebody is
+    deferred. `doubt_alert`: id of the alert that it ended with recipients in doubt, while that is so."""
 
     campaign_id: str
     relay: str
@@ -140,8 +166,13 @@ class CampaignRow:
     last_errors: list[SendError] = field(default_factory=list)
     tails: list[tuple[float, float]] = field(default_factory=list)
     doubt_alert: str | None = None
+    allowed: float = 0.0
+    allowed_since: datetime | None = None
+    last_deferral: SendError | None = None
     batches: dict[int, BatchRow] = derived(factory=dict)
     waiting: list[int] = derived(factory=list)  # negative batch numbers, ascending: the last one is the next
+    ready: list[int] = derived(factory=list)  # the same, of batches with somebody to be released again now
+    deferring: set[int] = derived(factory=set)  # batches with somebody who is deferred
     permits: dict[str, BatchRow] = derived(factory=dict)
     resting: set[int] = derived(factory=set)  # batches that wait for their `retry_real`
     totals: list[int] = derived(factory=lambda: [0] * 7)
@@ -166,7 +197,8 @@ class CampaignRow:
 class DomainRow:
     """A sending domain. `days`: messages begun by local day, of today and later; `maybe`: of other days that may
     have arrived on this one (they use quota, and make no sending day). `unsettled`: a past day of which it is not
-    known yet whether mail went out on it. `as_of`: of the newest word about its reputation."""
+    known yet whether mail went out on it. `again`: of `day`, messages permitted to who was deferred before. `as_of`: of
+    the newest word about its reputation."""
 
     name: str
     relay: str
@@ -175,6 +207,7 @@ class DomainRow:
     maybe: dict[date, int] = field(default_factory=dict)
     sending_day: int = 1
     unsettled: date | None = None
+    again: int = 0
     warm: bool = False
     as_of: datetime | None = None
     paused: bool = False
@@ -235,6 +268,7 @@ class RelayRow:
     reserved: int = derived(0)
     queue: list[tuple[datetime, str]] = derived(factory=list)
     short: set[str] = derived(factory=set)
+    deferring: set[str] = derived(factory=set)
     freed: bool = derived(False)
 
 
@@ -244,7 +278,7 @@ Table = Literal["relay", "domain", "campaign", "batch"]
 _DATE_KEYED = frozenset({"days"})
 
 
-def to_json(row: Row | Permit | Down | Asked | Account) -> dict[str, Any]:
+def to_json(row: Row | Permit | Down | Later | Asked | Account) -> dict[str, Any]:
     """What is written of a row: plain JSON values, defaults and derived fields left out."""
     out: dict[str, Any] = {}
     for name, default, factory in _written(type(row)):
@@ -270,7 +304,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line a type
         return value.isoformat()
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    if isinstance(value, Permit | Down | Asked | Account):
+    if isinstance(value, Permit | Down | Later | Asked | Account):
         return to_json(value)
     if isinstance(value, dict):
         return {(k.isoformat() if isinstance(k, date) else k): _plain(v) for k, v in value.items()}
@@ -303,7 +337,20 @@ def _pairs(value: list[list[Any]]) -> list[tuple[Any, Any]]:
 
 _READ: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(
-        ("until", "issued_at", "scheduled_for", "released_at", "completed_at", "started_at", "as_of", "since"), _instant
+        (
+            "until",
+            "issued_at",
+            "scheduled_for",
+            "released_at",
+            "completed_at",
+            "started_at",
+            "as_of",
+            "since",
+            "at",
+            "due",
+            "allowed_since",
+        ),
+        _instant,
     ),
     **dict.fromkeys(("day", "utc_day", "release_day", "unsettled", "quota_alert"), date.fromisoformat),
     **dict.fromkeys(("ranges", "open", "failed", "in_doubt", "dropped", "cancelled", "minutes", "tails"), _pairs),
@@ -312,6 +359,8 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "permit": lambda v: from_json(Permit, v),
     "down": lambda v: from_json(Down, v),
     "account": lambda v: from_json(Account, v),
+    "deferred": lambda v: [from_json(Later, e) for e in v],
+    "last_deferral": SendError.model_validate,
     "plan": GateCampaign.model_validate,
     "strategy": Strategy.model_validate,
     "asked": lambda v: [from_json(Asked, a) for a in v],
@@ -319,7 +368,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
 }
 
 
-_R = TypeVar("_R", RelayRow, DomainRow, CampaignRow, BatchRow, Permit, Down, Asked, Account)
+_R = TypeVar("_R", RelayRow, DomainRow, CampaignRow, BatchRow, Permit, Down, Later, Asked, Account)
 
 
 def from_json(kind: type[_R], row: Mapping[str, Any]) -> _R:

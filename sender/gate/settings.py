@@ -32,6 +32,30 @@ class DomainPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class Deferrals:
+    """How long to wait after the first, second, ... deferral (the last holds for all that follow), and how much allowed
+    time after the first one the last try is made; none: nobody is deferred."""
+
+    after: tuple[timedelta, ...] = (
+        timedelta(minutes=5),
+        timedelta(minutes=15),
+        timedelta(hours=1),
+        timedelta(hours=4),
+    )
+    give_up_after: timedelta = timedelta(hours=24)
+
+    def wait(self, times: int, used: float) -> timedelta:
+        """After the `times`th deferral, when `used` seconds of allowed time are gone: no longer than what is left,
+        and no shorter than the first wait."""
+        left = max(self.give_up_after - timedelta(seconds=used), self.after[0])
+        return min(self.after[min(times, len(self.after)) - 1], left)
+
+    def goes_on(self, used: float) -> bool:
+        """Whether one who is refused again is deferred again."""
+        return used < self.give_up_after.total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
 class GateSettings:
     """Real times in seconds.
 
@@ -42,6 +66,7 @@ class GateSettings:
     permit_seconds: a permit lasts about this long at its rate.
     max_permit:     messages in one permit at most.
     max_failures:   a chunk that failed so often in a row is a dead letter.
+    deferrals:      when those who were refused for now are tried again, and for how long.
     """
 
     relays: dict[str, RelayLimits] = field(default_factory=dict)
@@ -53,6 +78,7 @@ class GateSettings:
     permit_seconds: float = 30.0
     max_permit: int = 5000
     max_failures: int = 3
+    deferrals: Deferrals = Deferrals()
 
 
 def gate_settings(settings: Settings) -> GateSettings:
@@ -64,6 +90,7 @@ def gate_settings(settings: Settings) -> GateSettings:
         },
         domains={n: DomainPlace(d.relay, d.timezone, d.warm) for n, d in settings.domains.items()},
         assume=settings.warmup.assume,
+        deferrals=Deferrals(settings.deferrals.after, settings.deferrals.give_up_after),
     )
 
 

@@ -8,6 +8,7 @@ from schemas.batch import Batch, HoldReason
 from schemas.progress import BatchCounts, CampaignProgress, Problem
 from sender.gate import eta, holds, quota
 from sender.gate.decision import Turn
+from sender.gate.deferrals import hold_of, how_many, last_due
 from sender.gate.fast import made
 from sender.gate.rows import BatchRow, CampaignRow
 from sender.gate.states import ENDED
@@ -27,7 +28,8 @@ def settle(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
 
 def set_hold(turn: Turn, campaign: CampaignRow, hold: HoldReason | None) -> None:
     """Why the campaign waits; its next batch is held for that reason, the others are pending."""
-    head = -campaign.waiting[-1] if hold is not None and campaign.waiting else None
+    queue = campaign.waiting or campaign.ready
+    head = -queue[-1] if hold is not None and queue else None
     if hold == campaign.hold and head == campaign.held:
         return
     turned = {campaign.held, head}
@@ -72,12 +74,13 @@ def show_batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
             batch_number=batch.number,
             size=batch.size,
             state=batch.state,
-            hold=campaign.hold if batch.state == "held" else None,
+            hold=_hold_of(turn, campaign, batch) if batch.state == "held" else None,
             scheduled_for=batch.scheduled_for,
             sending_day=batch.sending_day,
             released_at=batch.released_at,
             completed_at=batch.completed_at,
             waiting=waiting,
+            deferred=how_many(batch),
             in_flight=in_flight,
             accepted=accepted,
             failed=failed,
@@ -89,6 +92,12 @@ def show_batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
             updated_at=turn.now,
         )
     )
+
+
+def _hold_of(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> HoldReason | None:
+    if campaign.held == batch.number or not batch.deferred:
+        return campaign.hold
+    return hold_of(turn, campaign, [batch])
 
 
 def show_campaign(turn: Turn, campaign: CampaignRow) -> None:
@@ -122,6 +131,7 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
         duplicate=plan.duplicate if plan else 0,
         suppressed=suppressed,
         waiting=waiting,
+        deferred=sum(how_many(campaign.batches[n]) for n in campaign.deferring),
         in_flight=in_flight,
         accepted=accepted,
         failed=failed,
@@ -163,6 +173,8 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
         found.append(holds.paused(campaign))
     elif campaign.hold is not None:
         found.append(campaign.hold)
+    if campaign.deferring:
+        found.append(hold_of(turn, campaign, [campaign.batches[n] for n in sorted(campaign.deferring)]))
     relay, after = turn.tables.relay(campaign.relay), turn.tables.settings.silent_after
     if relay.down is not None and not any(h.reason == "relay_down" for h in found):
         wait = max(0.0, relay.down.next_real - turn.real) * turn.tables.speed
@@ -209,10 +221,14 @@ def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
     limit, _ = quota.domain_limit(strategy, domain.sending_day, warm=warm)
     rate = min((r for r in (limits.rate, plan.pace.rate) if r is not None), default=None)
     wait = timedelta(minutes=strategy.wait_minutes(campaign.releases))
-    return eta.estimate(
+    deferred = eta.opens(plan.schedule, last_due(campaign))
+    fresh = remaining - sum(how_many(campaign.batches[n]) for n in campaign.deferring)
+    if deferred is not None and fresh <= 0:
+        return max(deferred, turn.now)
+    estimate = eta.estimate(
         turn.now, strategy, plan.schedule,
         eta.Standing(
-            remaining=remaining,
+            remaining=fresh,
             sending_day=domain.sending_day,
             warm=warm,
             advancing=tables.settings.assume == "healthy" and domain.as_of is None,
@@ -222,3 +238,4 @@ def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
             rate=None if rate is None else rate / tables.speed,
         ),
     )  # fmt: skip
+    return estimate if estimate is None or deferred is None else max(estimate, deferred)

@@ -25,7 +25,7 @@ NO_RELAY = RelayLimits(connections=0)
 
 
 class Tables:
-    """Rows by name, and two heaps of wake-up times: of the installation's clock and of real time."""
+    """Rows by name, and heaps of wake-up times: of the installation's clock and of real time."""
 
     def __init__(self, settings: GateSettings, speed: float) -> None:
         self.settings = settings
@@ -37,6 +37,8 @@ class Tables:
         self.fresh: dict[str, dict[str, None]] = {}
         self.wakes: list[tuple[datetime, str]] = []
         self.real_wakes: list[tuple[float, WakeKind, str]] = []
+        self.due: list[tuple[datetime, str]] = []
+        """When somebody of a batch who was deferred is to be released again."""
         self.aside: dict[str, str] = {}
         """Campaigns on which the gate failed, and how: they hold until somebody resumes them or the gate restarts."""
         self.now = datetime.min.replace(tzinfo=UTC)
@@ -84,8 +86,9 @@ class Tables:
     def next_wake(self, now: datetime, real: float) -> float | None:
         """The earliest of all, in real time."""
         times = [self.real_wakes[0][0]] if self.real_wakes else []
-        if self.wakes:
-            times.append(real + max(0.0, (self.wakes[0][0] - now).total_seconds() / self.speed))
+        firsts = [heap[0][0] for heap in (self.wakes, self.due) if heap]
+        if firsts:
+            times.append(real + max(0.0, (min(firsts) - now).total_seconds() / self.speed))
         return min(times, default=None)
 
     # --- batches
@@ -109,13 +112,14 @@ class Tables:
         return restate(campaign, batch)
 
     def _enlist(self, campaign: CampaignRow, batch: BatchRow) -> None:
-        waiting, wanted = campaign.waiting, bool(batch.open) and batch.permit is None and batch.retry_real is None
-        at = bisect.bisect_left(waiting, -batch.number)
-        listed = at < len(waiting) and waiting[at] == -batch.number
-        if wanted and not listed:
-            waiting.insert(at, -batch.number)
-        elif listed and not wanted:
-            del waiting[at]
+        free = batch.permit is None and batch.retry_real is None
+        _list(campaign.waiting, -batch.number, wanted=free and bool(batch.open))
+        if not batch.deferred and batch.number not in campaign.deferring:
+            return
+        _list(campaign.ready, -batch.number, wanted=free and any(e.ready for e in batch.deferred))
+        (campaign.deferring.add if batch.deferred else campaign.deferring.discard)(batch.number)
+        known = self.relay(campaign.relay).deferring
+        (known.add if campaign.deferring else known.discard)(campaign.campaign_id)
 
     # --- reading rows back
 
@@ -147,6 +151,7 @@ class Tables:
     def _restore_batch(self, batch: BatchRow) -> None:
         campaign = self.campaigns[batch.campaign_id]
         self.add_batch(campaign, batch)
+        self.await_due(batch)
         if batch.retry_real is not None:
             self.rest(campaign, batch, batch.retry_real)
         if batch.permit is not None:
@@ -154,6 +159,11 @@ class Tables:
             self.hold_permit(campaign, batch)
             self.domain_of(campaign).reserved += batch.permit.n
             self.relay(campaign.relay).reserved += batch.permit.n
+
+    def await_due(self, batch: BatchRow) -> None:
+        """Look at the batch again when somebody in it is due."""
+        for due in {e.due for e in batch.deferred if not e.ready}:
+            heapq.heappush(self.due, (due, f"{batch.campaign_id}/{batch.number}"))
 
     def rest(self, campaign: CampaignRow, batch: BatchRow, until: float) -> None:
         """The batch is not released before `until`, in real time."""
@@ -180,6 +190,8 @@ class Tables:
             batch = campaign.batches[number]
             if batch.retry_real is not None:
                 self.rest(campaign, batch, batch.retry_real)
+        for number in sorted(campaign.deferring):
+            self.await_due(campaign.batches[number])
 
     def drop_permit(self, campaign: CampaignRow, permit_id: str) -> None:
         campaign.permits.pop(permit_id, None)
@@ -207,6 +219,16 @@ class Tables:
             *self.relays.values(), *self.domains.values(), *self.campaigns.values(),
             *(b for c in self.campaigns.values() for b in c.batches.values()),
         ]  # fmt: skip
+
+
+def _list(numbers: list[int], number: int, *, wanted: bool) -> None:
+    """A number joins or leaves an ascending list."""
+    at = bisect.bisect_left(numbers, number)
+    listed = at < len(numbers) and numbers[at] == number
+    if wanted and not listed:
+        numbers.insert(at, number)
+    elif listed and not wanted:
+        del numbers[at]
 
 
 def failed_ranges(batch: BatchRow) -> rs.Ranges:
@@ -239,6 +261,8 @@ def figures_of(batch: BatchRow) -> Figures:
     in_doubt = rs.total(doubtful_ranges(batch)) if batch.in_doubt else 0
     cancelled = rs.total(batch.cancelled) if batch.cancelled else 0
     waiting = rs.total(batch.open) if batch.open else 0
+    for later in batch.deferred:
+        waiting += rs.total(later.ranges)
     left = batch.size - accepted - suppressed - failed - in_doubt - cancelled - waiting
     if left >= 0:
         return waiting, left, accepted, failed, in_doubt, suppressed, cancelled
@@ -271,6 +295,8 @@ def _state(campaign: CampaignRow, batch: BatchRow) -> BatchState:
         return "queued" if batch.permit.heard_real is None else "processing"
     if batch.open:
         return "held" if campaign.held == batch.number else "pending"
+    if batch.deferred:
+        return "held"
     if batch.figures[1]:
         return "processing"
     return "cancelled" if batch.cancelled else "completed"

@@ -2,8 +2,10 @@
 
 The rules, and why nobody is mailed twice and nobody forgotten:
 
-- An index goes open -> intended -> accepted, failed, in doubt or suppressed; only `begin` makes it intended,
-  only for the active permit, in a round in which it was not begun before.
+- An index goes open -> intended -> accepted, failed, in doubt, suppressed or deferred; only `begin` makes it
+  intended, only for the active permit, in a round in which it was not begun before.
+- Who was deferred is begun again in the same round, and only under a permit that says after how many deferrals: so
+  a permit from before the last of them, however late it comes, does nothing.
 - An intended index leaves that state only by its outcome. `not_begun` makes it open again; that is said only
   of one that no server took or may have taken.
 - What the previous owner left intended has an unknown outcome: it becomes in doubt (`interrupted`), unless the
@@ -24,9 +26,9 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from schemas.chunk import Chunk, ChunkResult
-from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
+from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
 from sender.journal.drafts import Count, Draft
-from sender.journal.report import Stopped, answer_older, finished, reported
+from sender.journal.report import Stopped, answer_older, finished, may_go, reported
 from sender.journal.values import BatchJournal, Control, Ended, Fact, Permit, Window, pieces
 
 Taken = Literal["started", "ignored", "waiting", "answered"]
@@ -77,7 +79,7 @@ def begin(journal: BatchJournal, limit: int, now: datetime, spool: str | None = 
         if len(taken) >= left:
             break
         window = windows.get(start) or journal.window(start, now)
-        found = _open_in(window, low, high, chunk.round)[: left - len(taken)]
+        found = may_go(window, low, high, chunk)[: left - len(taken)]
         if found:
             windows[start] = _begun(window, found, chunk, now, spool)
             taken += [start + i for i in found]
@@ -153,7 +155,8 @@ def is_ended(journal: BatchJournal) -> bool:
     """Whether nothing can become of the batch without a permit of a later round."""
     if journal.permit.active or journal.pending or journal.permit.result is None:
         return False
-    return not any(letter in journal.states() for letter in (OPEN, INTENDED, IN_DOUBT))
+    states = journal.states()
+    return not any(letter in states for letter in (OPEN, INTENDED, IN_DOUBT, DEFERRED))
 
 
 # --- details
@@ -219,23 +222,17 @@ def stopped_by(control: Control) -> Stopped:
 
 
 def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
-    """What failed or is in doubt since an earlier round is open in this one; its tries go on being counted."""
+    """What failed, is in doubt or was deferred in an earlier round is open in this one; its tries go on counting."""
     windows = dict(journal.windows)
     for start, low, high in pieces(chunk.ranges):
         window = windows.get(start)
         if window is None:
             continue
         for i in range(low, high):
-            if window.states[i] in {FAILED, IN_DOUBT} and window.rounds[i] < chunk.round:
+            if window.states[i] in {FAILED, IN_DOUBT, DEFERRED} and window.rounds[i] < chunk.round:
                 window = window.with_state(i, OPEN)
         windows[start] = window
     return replace(journal, windows=windows)
-
-
-def _open_in(window: Window, low: int, high: int, round_: int) -> list[int]:
-    if OPEN not in window.states:
-        return []
-    return [i for i in range(low, high) if window.states[i] == OPEN and window.rounds[i] < round_]
 
 
 def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime, spool: str | None) -> Window:
@@ -248,10 +245,16 @@ def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime, sp
 
 
 def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) -> None:
-    again = outcome.kind == "in_doubt" and chunk.in_doubt == "resend" and attempt <= chunk.max_retries
-    if outcome.kind == "not_begun" or again:
-        draft.states[at] = OPEN
-        draft.rounds[at] = chunk.round - 1
+    deferred = draft.deferred(at)
+    tries = attempt - deferred * (chunk.max_retries + 1)  # each deferral took all tries that it had
+    if outcome.kind == "not_begun" or (
+        outcome.kind == "in_doubt" and chunk.in_doubt == "resend" and tries <= chunk.max_retries
+    ):
+        draft.states[at] = DEFERRED if deferred else OPEN
+        draft.rounds[at] = chunk.round if deferred else chunk.round - 1
+    elif outcome.kind == "deferred":
+        draft.states[at] = DEFERRED
+        draft.defer(at)
     else:
         draft.states[at] = LETTER[outcome.kind]
     draft.attempts[at] = attempt

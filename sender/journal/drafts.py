@@ -17,20 +17,32 @@ ERRORS_KEPT = 5
 class Draft:
     """A window while several of its indices change."""
 
-    __slots__ = ("attempts", "rounds", "states", "window")
+    __slots__ = ("attempts", "deferrals", "rounds", "states", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.states = list(window.states)
         self.rounds = list(window.rounds)
         self.attempts = list(window.attempts)
+        self.deferrals = list(window.deferrals)
+        """Empty: none was deferred."""
+
+    def deferred(self, at: int) -> int:
+        """How often the index at offset `at` was deferred in its round."""
+        return self.deferrals[at] if self.deferrals else 0
+
+    def defer(self, at: int) -> None:
+        """It is deferred once more."""
+        self.deferrals = self.deferrals or [0] * len(self.states)
+        self.deferrals[at] += 1
 
     def frozen(self) -> Window:
         """The window as it is now."""
         w = self.window
         return Window(
-            w.start, "".join(self.states), tuple(self.rounds), tuple(self.attempts), w.permit_id, w.at, w.spool
-        )
+            w.start, "".join(self.states), tuple(self.rounds), tuple(self.attempts), w.permit_id, w.at, w.spool,
+            tuple(self.deferrals),
+        )  # fmt: skip
 
 
 class Count:
@@ -40,14 +52,15 @@ class Count:
         self._timezone = timezone
         self._days: dict[date, int] = {}
         self._errors: list[SendError] = []
+        self._deferral: SendError | None = None
         self._day: tuple[datetime, datetime, date] | None = None
 
     def add(self, outcome: Ended, attempt: int, begun_at: datetime) -> None:
         """One outcome; `begun_at` is when its index became intended."""
         if outcome.kind == "failed":
-            self._errors.append(
-                SendError(email=outcome.email, error=clipped(outcome.text), attempts=attempt, at=outcome.at)
-            )
+            self._errors.append(_error(outcome, attempt))
+        elif outcome.kind == "deferred":
+            self._deferral = _error(outcome, attempt)
         if outcome.kind in {"not_begun", "suppressed"} or not outcome.tries:
             return
         day = self._day_of(begun_at if outcome.recovered else outcome.at)
@@ -57,10 +70,17 @@ class Count:
         """The permit with all of it."""
         sent_on = {**permit.sent_on, **{day: permit.sent_on.get(day, 0) + n for day, n in self._days.items()}}
         errors = (*permit.errors, *self._errors)[-ERRORS_KEPT:]
-        return replace(permit, begun=permit.begun + sum(self._days.values()), sent_on=sent_on, errors=errors)
+        return replace(
+            permit, begun=permit.begun + sum(self._days.values()), sent_on=sent_on, errors=errors,
+            deferral=self._deferral or permit.deferral,
+        )  # fmt: skip
 
     def _day_of(self, instant: datetime) -> date:
         """The local day; the one that was looked up last is remembered."""
         if self._day is None or not self._day[0] <= instant < self._day[1]:
             self._day = (instant, next_midnight(self._timezone, instant), local_day(self._timezone, instant))
         return self._day[2]
+
+
+def _error(outcome: Ended, attempt: int) -> SendError:
+    return SendError(email=outcome.email, error=clipped(outcome.text), attempts=attempt, at=outcome.at)

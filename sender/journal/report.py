@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
-from schemas.batch import Range
+from schemas.batch import PutOff, Range
 from schemas.chunk import Chunk, ChunkResult
-from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, OPEN, SUPPRESSED, WINDOW
-from sender.journal.values import BatchJournal, merged
+from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, OPEN, SUPPRESSED
+from sender.journal.values import BatchJournal, Window, merged, pieces
 
 Stopped = Literal[
     "done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown",
@@ -59,7 +59,7 @@ def answer_older(journal: BatchJournal, chunk: Chunk, now: datetime) -> tuple[Ba
     """To a permit that is older than the newest: nothing is begun under it."""
     result = _result(journal, chunk, now).model_copy(
         update={
-            "begun": 0, "sent_on": {}, "throttled": 0, "errors": (), "final": True, "stopped": "done",
+            "begun": 0, "sent_on": {}, "throttled": 0, "errors": (), "deferral": None, "final": True, "stopped": "done",
             "unsent": unsent(journal, chunk), "detail": f"a newer permit, {journal.permit.permit_id}, was taken before",
         }
     )  # fmt: skip
@@ -67,9 +67,15 @@ def answer_older(journal: BatchJournal, chunk: Chunk, now: datetime) -> tuple[Ba
 
 
 def unsent(journal: BatchJournal, chunk: Chunk) -> tuple[Range, ...]:
-    """The indices of a permit that are open and not begun in its round."""
-    states, wanted = journal.states(), sorted({i for start, end in chunk.ranges for i in range(start, end)})
-    return merged(i for i in wanted if 0 <= i < journal.size and states[i] == OPEN and _round(journal, i) < chunk.round)
+    """The indices that the permit allows to begin and that were not begun under it."""
+    inside = [(max(0, start), min(journal.size, end)) for start, end in chunk.ranges]
+    return merged(
+        sorted({
+            start + i
+            for start, low, high in pieces(inside)
+            for i in may_go(journal.windows.get(start) or journal.window(start, chunk.issued_at), low, high, chunk)
+        })
+    )  # fmt: skip
 
 
 def _open(journal: BatchJournal) -> tuple[Range, ...]:
@@ -77,9 +83,37 @@ def _open(journal: BatchJournal) -> tuple[Range, ...]:
     return merged(i for i, letter in enumerate(journal.states()) if letter == OPEN)
 
 
-def _round(journal: BatchJournal, index: int) -> int:
-    window = journal.windows.get(index - index % WINDOW)
-    return -1 if window is None else window.rounds[index - window.start]
+def may_go(window: Window, low: int, high: int, chunk: Chunk) -> list[int]:
+    """The offsets from `low` to `high` in a window that a permit allows to begin.
+
+    Who is open and was not begun in its round; and who was deferred in its round as often as it says, or less often.
+    """
+    states, round_ = window.states, chunk.round
+    found = [i for i in range(low, high) if states[i] == OPEN and window.rounds[i] < round_] if OPEN in states else []
+    if not chunk.deferrals or DEFERRED not in states:
+        return found
+    found += [
+        i for i in range(low, high)
+        if states[i] == DEFERRED and window.rounds[i] == round_ and window.deferred(i) <= chunk.deferrals
+    ]  # fmt: skip
+    return sorted(found)
+
+
+def put_off(journal: BatchJournal) -> tuple[PutOff, ...]:
+    """Who is deferred, and how often by now."""
+    out: list[PutOff] = []
+    for start, window in sorted(journal.windows.items()):
+        if DEFERRED not in window.states:
+            continue
+        for i, letter in enumerate(window.states):
+            if letter != DEFERRED:
+                continue
+            index, times = start + i, window.deferred(i)
+            if out and out[-1][1:] == (index, times):
+                out[-1] = out[-1][0], index + 1, times
+            else:
+                out.append((index, index + 1, times))
+    return tuple(out)
 
 
 def _totals(journal: BatchJournal) -> dict[str, object]:
@@ -89,6 +123,7 @@ def _totals(journal: BatchJournal) -> dict[str, object]:
         "suppressed": states.count(SUPPRESSED),
         "failed": merged(i for i, letter in enumerate(states) if letter == FAILED),
         "in_doubt": merged(i for i, letter in enumerate(states) if letter == IN_DOUBT),
+        "deferred": put_off(journal) if DEFERRED in states else (),
     }
 
 
@@ -106,6 +141,7 @@ def _result(journal: BatchJournal, chunk: Chunk, now: datetime) -> ChunkResult:
         sent_on=dict(permit.sent_on),
         throttled=permit.throttled,
         errors=permit.errors,
+        deferral=permit.deferral,
         at=now,
         **_totals(journal),
     )

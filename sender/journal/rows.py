@@ -57,6 +57,7 @@ def load(permit_row: bytes, window_rows: Iterable[bytes]) -> BatchJournal:
         {date.fromisoformat(day): n for day, n in p.sent_on.items()},
         p.throttled,
         p.errors,
+        p.deferral,
     )
     control = Control(p.control, p.control_version, p.control_at)
     pending = tuple(BatchControl.decode(text) for text in p.pending)
@@ -83,6 +84,7 @@ def _window_row(journal: BatchJournal, w: Window) -> Row:
         "permit_id": w.permit_id,
         "content_hash": journal.content_hash,
         "spool": w.spool,
+        "deferrals": w.deferrals,
         "at": rfc3339(w.at),
     }
     return window_key(journal.campaign_id, journal.batch_number, w.start), orjson.dumps(value)
@@ -109,6 +111,7 @@ def _permit_row(journal: BatchJournal, now: datetime, *, ended: bool) -> Row:
         content_hash=journal.content_hash,
         throttled=p.throttled,
         errors=p.errors,
+        deferral=p.deferral,
         spans=tuple(_spans(journal)) if ended else (),
         ended=ended,
         at=now,
@@ -121,7 +124,7 @@ def _without_windows(journal: BatchJournal) -> BatchJournal:
 
 
 def _window(e: JournalEntry) -> Window:
-    return Window(e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool)
+    return Window(e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool, tuple(e.deferrals))
 
 
 def _spans(journal: BatchJournal) -> Iterator[Span]:

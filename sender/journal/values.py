@@ -16,7 +16,7 @@ from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
 from schemas.event import EventType
 from schemas.journal import NEVER, OPEN, WINDOW
 
-EndKind = Literal["accepted", "failed", "in_doubt", "suppressed", "not_begun"]
+EndKind = Literal["accepted", "failed", "in_doubt", "suppressed", "deferred", "not_begun"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,21 @@ class Window:
     at: datetime
     spool: str | None = None
     """Where the process that began them records what it puts on a wire."""
+    deferrals: tuple[int, ...] = ()
+    """How often each was deferred in its round; empty: none was."""
+
+    def deferred(self, i: int) -> int:
+        """How often the index at offset `i` was deferred in its round."""
+        return self.deferrals[i] if self.deferrals else 0
 
     def with_state(self, at: int, letter: str, round_: int | None = None) -> Window:
-        """The same with one index changed, the `at`th of the window; `round_` None: as it is."""
+        """The same with one index changed, the `at`th of the window; `round_` None: as it is. Who is open again was
+        not deferred yet."""
         rounds = self.rounds if round_ is None else (*self.rounds[:at], round_, *self.rounds[at + 1 :])
-        return replace(self, states=self.states[:at] + letter + self.states[at + 1 :], rounds=rounds)
+        counts = self.deferrals
+        if letter == OPEN and self.deferred(at):
+            counts = (*counts[:at], 0, *counts[at + 1 :])
+        return replace(self, states=self.states[:at] + letter + self.states[at + 1 :], rounds=rounds, deferrals=counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class Permit:
     sent_on: Mapping[date, int] = field(default_factory=dict)
     throttled: int = 0
     errors: tuple[SendError, ...] = ()
+    deferral: SendError | None = None
 
     @property
     def active(self) -> bool:
@@ -108,7 +119,8 @@ class Ended:
 
     `tries` counts the times that it was put on a wire since it was begun; 0: it never was (a suppressed
     address, a row that no message can be made of, or one given back). `not_begun`: no server took it or may
-    have taken it, and it is open again. `recovered`: its owner died; nobody knows.
+    have taken it, and it is open again. `deferred`: refused for now; it waits for a permit that names it again.
+    `recovered`: its owner died; nobody knows.
     """
 
     index: int

@@ -118,6 +118,15 @@ def settings(
     )
 
 
+Answer = Callable[[datetime, Chunk, int], str | None]
+"""What a server says to an index of a permit at a time; None: what the world draws."""
+
+
+def as_drawn(at: datetime, chunk: Chunk, i: int) -> str | None:
+    """Nothing of its own."""
+    return None
+
+
 @dataclass
 class Running:
     """A permit in the hands of a sender: `begins` are real times, one a message."""
@@ -130,14 +139,25 @@ class Running:
 
 @dataclass
 class Owned:
-    """What the owner of a batch has recorded: outcome and round of each index."""
+    """What the owner of a batch has recorded: outcome and round of each index, and how often it was deferred."""
 
     outcome: dict[int, str] = field(default_factory=dict)
     rounds: dict[int, int] = field(default_factory=dict)
+    deferrals: dict[int, int] = field(default_factory=dict)
     version: int = 0
     running: Running | None = None
     finals: dict[str, ChunkResult] = field(default_factory=dict)
     control: int = 0
+
+    def may_begin(self, i: int, chunk: Chunk) -> bool:
+        round_ = self.rounds.get(i, -1)
+        if self.outcome.get(i) == "deferred" and round_ == chunk.round:
+            return self.deferrals[i] <= chunk.deferrals
+        return round_ < chunk.round and self.outcome.get(i) not in {"accepted", "suppressed"}
+
+    def defer(self, i: int, chunk: Chunk) -> None:
+        before = self.deferrals.get(i, 0) if self.rounds.get(i) == chunk.round else 0
+        self.deferrals[i] = before + 1
 
 
 class World:
@@ -165,6 +185,8 @@ class World:
         self.store: dict[tuple[str, str], str] = {}
         self.owned: dict[tuple[str, int], Owned] = {}
         self.received: list[tuple[datetime, str, int, int]] = []
+        self.refused: list[tuple[datetime, str, int, int]] = []
+        self.answer: Answer = as_drawn
         self.dead: list[Dead] = []
         self.alerts: list[Alert] = []
         self.shown = 0
@@ -239,8 +261,8 @@ class World:
         self.core = GateCore.restored(self.settings, self.speed, rows)  # type: ignore[arg-type]
         for campaign_id, campaign in before.tables.campaigns.items():
             again = self.core.tables.campaigns[campaign_id]
-            assert (again.totals, again.waiting, set(again.permits)) == (
-                campaign.totals, campaign.waiting, set(campaign.permits),
+            assert (again.totals, again.waiting, again.ready, again.deferring, set(again.permits)) == (
+                campaign.totals, campaign.waiting, campaign.ready, campaign.deferring, set(campaign.permits),
             )  # fmt: skip
         self.take(self.core.tick(self.now, self.real))
 
@@ -336,10 +358,7 @@ class World:
         if not self.relay_up:
             self._end(chunk, batch, Running(chunk, [], self.real), "relay_down")
             return
-        wanted = [
-            i for start, end in chunk.ranges for i in range(start, end)
-            if batch.rounds.get(i, -1) < chunk.round and batch.outcome.get(i) not in {"accepted", "suppressed"}
-        ]  # fmt: skip
+        wanted = [i for start, end in chunk.ranges for i in range(start, end) if batch.may_begin(i, chunk)]
         pace = 1 / chunk.rate if chunk.rate else self.latency / chunk.connections
         begins = [(self.real + k * pace, i) for k, i in enumerate(wanted)]
         begins = [(t, i) for t, i in begins if self.at(t) < chunk.until]
@@ -371,11 +390,16 @@ class World:
         begun, sent_on, errors = 0, Counter[date](), []
         for t, i in running.begins:
             kind = self.rng.choices(list(self.outcomes), list(self.outcomes.values()))[0]
+            kind = self.answer(self.at(t), chunk, i) or kind
+            refused = kind == "deferred"
+            if refused:
+                kind = "deferred" if chunk.defer else "failed"
+                batch.defer(i, chunk)
             batch.outcome[i], batch.rounds[i] = kind, chunk.round
             if kind == "suppressed":
                 continue
             begun += 1
-            self.received.append((self.at(t), chunk.campaign_id, chunk.batch_number, i))
+            (self.refused if refused else self.received).append((self.at(t), chunk.campaign_id, chunk.batch_number, i))
             if kind != "in_doubt":
                 sent_on[local_day(chunk.day_timezone, self.at(min(t + self.latency, self.real)))] += 1
             if kind == "failed":
@@ -383,7 +407,7 @@ class World:
         done = {i for _, i in running.begins}
         unsent = tuple(
             (i, i + 1) for start, end in chunk.ranges for i in range(start, end)
-            if i not in done and batch.rounds.get(i, -1) < chunk.round and batch.outcome.get(i) != "accepted"
+            if i not in done and batch.may_begin(i, chunk)
         )  # fmt: skip
         result = ChunkResult.model_validate({
             "relay": chunk.relay, "campaign_id": chunk.campaign_id, "batch_number": chunk.batch_number,
@@ -393,7 +417,8 @@ class World:
         })  # fmt: skip
         for start, end in unsent:
             for i in range(start, end):
-                batch.outcome.pop(i, None)
+                if batch.outcome.get(i) != "deferred" or batch.rounds[i] != chunk.round:
+                    batch.outcome.pop(i, None)
         batch.finals[chunk.permit_id] = result
         self._answer(batch, result)
 
@@ -404,14 +429,18 @@ class World:
             "version": batch.version, "accepted": kinds["accepted"], "suppressed": kinds["suppressed"],
             "failed": tuple((i, i + 1) for i, k in sorted(batch.outcome.items()) if k == "failed"),
             "in_doubt": tuple((i, i + 1) for i, k in sorted(batch.outcome.items()) if k == "in_doubt"),
+            "deferred": tuple(
+                (i, i + 1, batch.deferrals[i]) for i, k in sorted(batch.outcome.items()) if k == "deferred"
+            ),
         })  # fmt: skip
         self.later(self.rng.uniform(0, self.delay), lambda: self.give(result))
 
     # --- what the servers say
 
     def by_day(self, timezone: str = ZONE) -> dict[date, int]:
-        """Messages that were received, by local day."""
-        return dict(sorted(Counter(local_day(timezone, at) for at, *_ in self.received).items()))
+        """Messages that went to the servers, by local day."""
+        every = (*self.received, *self.refused)
+        return dict(sorted(Counter(local_day(timezone, at) for at, *_ in every).items()))
 
     def twice(self) -> int:
         """Messages that were received more often than once."""

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from journals import HOUR, NOON, chunk, control
 
 from schemas.chunk import Chunk, ChunkResult
+from schemas.journal import WINDOW
 from sender.journal import core, orders, rows
 from sender.journal.report import unsent
 from sender.journal.values import BatchJournal, Ended, merged
@@ -36,7 +37,8 @@ class OwnerOfABatch(RuleBasedStateMachine):
         self.round = 0
         self.orders = 0
         self.on_wire: set[int] = set()
-        self.sent: Counter[tuple[int, int]] = Counter()
+        self.sent: Counter[tuple[int, int, int]] = Counter()
+        self.begun_as: dict[int, tuple[int, int, int]] = {}
         self.doubted: Counter[int] = Counter()
         self.version = 0
         self.finals: dict[str, ChunkResult] = {}
@@ -63,9 +65,12 @@ class OwnerOfABatch(RuleBasedStateMachine):
         """The gate's view: what is unsent is neither settled nor on a wire, and all that is open is unsent."""
         assert self.journal is not None
         states = self.journal.states()
-        for start, end in result.unsent:
-            assert set(states[start:end]) == {"o"}
         permitted = next(c for c in self.issued if c.permit_id == result.permit_id)
+        often = {i: times for start, end, times in result.deferred for i in range(start, end)}
+        assert set(often) == {i for i, letter in enumerate(states) if letter == "l"}
+        for start, end in result.unsent:
+            for i in range(start, end):
+                assert states[i] == "o" or 1 <= often[i] <= permitted.deferrals
         assert result.begun <= permitted.permitted()
         assert sum(result.sent_on.values()) == result.begun
         self.finals[result.permit_id] = result
@@ -97,9 +102,10 @@ class OwnerOfABatch(RuleBasedStateMachine):
             self.round += 1
         wanted = data.draw(st.sets(st.integers(0, self.size - 1), min_size=1))
         late = data.draw(st.integers(0, 3)) == 0
+        deferrals = data.draw(st.sampled_from([0, 0, 1, 2, 3]))
         new = chunk(
             len(self.issued) + 1, merged(sorted(wanted)), self.size, round=self.round, in_doubt=self.policy,
-            until=self.now if late else self.now + HOUR, issued_at=self.now,
+            until=self.now if late else self.now + HOUR, issued_at=self.now, defer=True, deferrals=deferrals,
         )  # fmt: skip
         self.issued.append(new)
         self.arrives(new, survive)
@@ -130,11 +136,16 @@ class OwnerOfABatch(RuleBasedStateMachine):
         assert len(indices) <= n
         assert not (set(indices) & self.on_wire)
         permit = journal.permit
+        assert permit.chunk is not None or not indices
+        often = {i: journal.windows[i - i % WINDOW].deferred(i % WINDOW) for i in indices}
         if not self.commit(journal, survive):
             return
         for i in indices:
-            assert any(start <= i < end for start, end in permit.chunk.ranges)  # type: ignore[union-attr]
-            self.sent[i, permit.round] += 1
+            assert permit.chunk is not None
+            assert any(start <= i < end for start, end in permit.chunk.ranges)
+            assert often[i] <= permit.chunk.deferrals
+            self.begun_as[i] = i, permit.round, often[i]
+            self.sent[self.begun_as[i]] += 1
         self.on_wire |= set(indices)
 
     @precondition(lambda self: self.on_wire)
@@ -143,18 +154,17 @@ class OwnerOfABatch(RuleBasedStateMachine):
         assert self.journal is not None
         some = data.draw(st.sets(st.sampled_from(sorted(self.on_wire)), min_size=1))
         kinds: st.SearchStrategy[Any] = st.sampled_from(
-            ["accepted", "accepted", "failed", "in_doubt", "suppressed", "not_begun"]
+            ["accepted", "accepted", "failed", "in_doubt", "suppressed", "deferred", "deferred", "not_begun"]
         )
         came = [Ended(i, k := data.draw(kinds), self.now, 0 if k in {"suppressed", "not_begun"} else 1) for i in some]
         journal, facts = core.ended(self.journal, [*came, *came])  # said twice: the second time changes nothing
         assert len(facts) == sum(e.kind != "not_begun" for e in came)
-        round_ = journal.permit.round
         if not self.commit(journal, survive):
             return
         self.on_wire -= some
         for e in came:
             if e.kind == "not_begun":
-                self.sent[e.index, round_] -= 1
+                self.sent[self.begun_as[e.index]] -= 1
             if e.kind == "in_doubt":
                 self.doubted[e.index] += 1
 
@@ -200,12 +210,12 @@ class OwnerOfABatch(RuleBasedStateMachine):
             assert self.journal is not None
             states = self.journal.states()
             assert len(states) == self.size
-            assert set(states) <= set("oiafds")
+            assert set(states) <= set("oiafdsl")
             assert {i for i, letter in enumerate(states) if letter == "i"} == self.on_wire
 
     @invariant()
-    def nobody_is_begun_twice_in_a_round(self) -> None:
-        for (index, _), times in getattr(self, "sent", Counter()).items():
+    def nobody_is_begun_twice_in_a_round_unless_he_was_deferred_between(self) -> None:
+        for (index, _, _), times in getattr(self, "sent", Counter()).items():
             assert times <= 1 + (self.doubted[index] if self.policy == "resend" else 0)
 
     @invariant()

@@ -124,6 +124,32 @@ def test_each_recipient_gets_the_end_that_its_server_gives_it(world: World) -> N
     }  # fmt: skip
 
 
+def test_who_is_refused_for_now_comes_back_as_deferred_and_is_sent_when_a_permit_says_so(world: World) -> None:
+    number = world.plan(["fine@later.example", "greylist+2+a@later.example", "defer+451-4.3.0+b@later.example"])
+    first = world.gate.permit(number=number, max_retries=0, defer=True)
+    result = world.gate.final(first)
+    assert (result.accepted, result.deferred, result.failed, result.unsent) == (1, ((1, 3, 1),), (), ())
+    assert (result.begun, sum(result.sent_on.values())) == (3, 3)
+    assert result.deferral is not None
+    assert result.deferral.email.endswith("@later.example")
+    second = world.gate.permit(((1, 3),), number=number, max_retries=0, defer=True, deferrals=1)
+    assert world.gate.final(second).deferred == ((1, 3, 2),)
+    world.gate.send(first)  # late and again, they do nothing
+    world.gate.send(second)
+    last = world.gate.final(world.gate.permit(((1, 3),), number=number, max_retries=0, deferrals=2))
+    assert (last.accepted, last.deferred, last.failed) == (2, (), ((2, 3),))
+    eventually(lambda: len(world.events(number)) == 3)
+    ends = world.events(number)
+    assert [(e.event_type, e.attempt, e.smtp_code, e.reason) for _, e in sorted(ends.items())] == [
+        ("accepted", 1, 250, ""), ("accepted", 3, 250, ""), ("failed", 3, 451, "expired"),
+    ]  # fmt: skip
+    assert ends[2].diagnostic
+    put_off = [e for e in world.gate.events if e.batch_number == number and e.event_type == "deferred"]
+    assert sorted((e.recipient_index, e.attempt) for e in put_off) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert len({e.message_id for e in world.gate.events if e.recipient_index == 1 and e.batch_number == number}) == 1
+    assert world.mailed("later.example") == {"fine@later.example": 1, "greylist+2+a@later.example": 1}
+
+
 def test_a_permit_that_is_repeated_sends_nobody_twice_and_is_answered_again(world: World) -> None:
     number = world.plan(people(40, "repeat.example"))
     chunk = world.gate.permit(number=number, rate=40)

@@ -1,0 +1,111 @@
+"""Who was refused for now waits in the journal, and is begun again only under a permit that says after how often."""
+
+from __future__ import annotations
+
+from journals import HOUR, NOON, chunk
+
+from schemas.chunk import Chunk
+from schemas.journal import DEFERRED
+from sender.journal import core, orders, rows
+from sender.journal.values import BatchJournal, Ended
+
+
+def taken(journal: BatchJournal | None, permit: Chunk) -> BatchJournal:
+    journal, how, _ = core.take_permit(journal, permit, NOON)
+    assert how == "started"
+    return journal
+
+
+def deferred(journal: BatchJournal, n: int = 10, tries: int = 4) -> BatchJournal:
+    """All that the active permit begins is deferred, and it ends."""
+    journal, indices = core.begin(journal, n, NOON)
+    outcomes = [Ended(i, "deferred", NOON, tries, f"p{i}@x.example", text="4.7.1 Greylisted") for i in indices]
+    journal, facts = core.ended(journal, outcomes)
+    assert {f.type for f in facts} <= {"deferred"}
+    return core.finish(journal, NOON, "done")[0]
+
+
+def test_a_permit_that_names_nobody_who_was_deferred_begins_none_of_them() -> None:
+    journal = deferred(taken(None, chunk(1, ((0, 10),))))
+    assert journal.states() == DEFERRED * 10
+    journal, how, result = core.take_permit(journal, chunk(2, ((0, 10),)), NOON)
+    assert how == "answered"
+    assert result is not None
+    assert (result.begun, result.unsent, result.deferred) == (0, (), ((0, 10, 1),))
+
+
+def test_a_permit_from_before_the_last_deferral_begins_nobody_however_late_it_comes() -> None:
+    journal = deferred(taken(None, chunk(1)))
+    again = chunk(2, deferrals=1)
+    journal = deferred(taken(journal, again))
+    journal, how, result = core.take_permit(journal, again, NOON)
+    assert how == "answered"
+    journal, how, result = core.take_permit(journal, chunk(3, deferrals=1), NOON)  # newer, and still too little
+    assert how == "answered"
+    assert result is not None
+    assert (result.unsent, result.deferred) == ((), ((0, 10, 2),))
+    assert core.begin(taken(journal, chunk(4, deferrals=2)), 10, NOON)[1] == list(range(10))
+
+
+def test_who_is_begun_again_keeps_his_round_and_his_tries_go_on() -> None:
+    journal = deferred(taken(None, chunk(1, size=3, ranges=((0, 3),))))
+    journal, indices = core.begin(taken(journal, chunk(2, size=3, ranges=((0, 3),), deferrals=1)), 3, NOON)
+    journal, facts = core.ended(journal, [Ended(i, "accepted", NOON, 2) for i in indices])
+    assert [(f.type, f.round, f.attempt) for f in facts] == [("accepted", 0, 6)] * 3
+    assert core.is_ended(core.finish(journal, NOON, "done")[0])
+
+
+def test_what_was_not_begun_again_is_unsent_and_as_often_deferred_as_before() -> None:
+    journal = deferred(taken(None, chunk(1)))
+    journal, indices = core.begin(taken(journal, chunk(2, deferrals=1)), 4, NOON)
+    journal, _ = core.ended(journal, [Ended(i, "not_begun", NOON, 0) for i in indices])
+    journal, result = core.finish(journal, NOON, "paused")
+    assert (result.unsent, result.deferred, result.begun) == (((0, 10),), ((0, 10, 1),), 0)
+    assert core.begin(taken(journal, chunk(3, deferrals=1)), 10, NOON)[1] == list(range(10))
+
+
+def test_a_new_round_begins_to_count_from_nothing() -> None:
+    journal = deferred(taken(None, chunk(1)))
+    journal = deferred(taken(journal, chunk(2, round=1)))
+    assert core.report(journal, NOON)[1].deferred == ((0, 10, 1),)
+    journal, how, _ = core.take_permit(journal, chunk(3, deferrals=1, round=0), NOON)
+    assert how == "answered"  # of the round before
+
+
+def test_who_is_in_doubt_after_deferrals_is_sent_again_where_that_is_wanted() -> None:
+    journal = deferred(taken(None, chunk(1, in_doubt="resend")))
+    journal = taken(journal, chunk(2, in_doubt="resend", deferrals=1))
+    for _ in range(3):
+        journal, indices = core.begin(journal, 10, NOON)
+        assert len(indices) == 10
+        journal, _ = core.ended(journal, [Ended(i, "in_doubt", NOON) for i in indices])
+        journal, _ = core.finish(journal, NOON, "done")
+        number = int(journal.permit.permit_id[-3:]) + 1
+        journal = taken(journal, chunk(number, in_doubt="resend", deferrals=1))
+    journal, indices = core.begin(journal, 10, NOON)
+    journal, _ = core.ended(journal, [Ended(i, "in_doubt", NOON) for i in indices])
+    assert orders.in_doubt(journal) == list(range(10))  # four times are enough
+
+
+def test_rows_keep_how_often_each_was_deferred() -> None:
+    journal = taken(None, chunk(1, ((0, 120),), 120))
+    journal, indices = core.begin(journal, 120, NOON)
+    ends = [Ended(i, "deferred" if i % 3 == 0 and i > 50 else "accepted", NOON) for i in indices]
+    journal, _ = core.ended(journal, ends)
+    journal, result = core.finish(journal, NOON, "done")
+    written = {k: v for k, v in rows.changes(None, journal, NOON) if v is not None}
+    loaded = rows.load(written[b"c/1!"], [v for k, v in written.items() if b"#" in k])
+    assert loaded == journal
+    assert result.deferral is not None
+    assert result.deferral.attempts == 1
+    again = core.begin(taken(loaded, chunk(2, ((0, 120),), 120, deferrals=1)), 120, NOON)[1]
+    assert again == [i for i in range(51, 120) if i % 3 == 0]
+    assert not core.is_ended(journal)
+
+
+def test_nothing_is_begun_again_after_until() -> None:
+    journal = deferred(taken(None, chunk(1)))
+    _, how, result = core.take_permit(journal, chunk(2, deferrals=1), NOON + HOUR)
+    assert how == "answered"
+    assert result is not None
+    assert (result.stopped, result.unsent) == ("expired", ((0, 10),))
