@@ -34,6 +34,8 @@ wide = re.compile(rf"(?=.{{1,24}}\Z){_LETTER}(?:[.]|{_LETTER})*(?: (?:[.]|{_LETT
 """A text in any script that every filter here leaves as it is but `urlencode`, and that takes few octets."""
 tame_in_url = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,71}").fullmatch
 """The same for any place in a URL."""
+address_in_url = re.compile(r"(?=.{3,70}\Z)[A-Za-z0-9_~-][A-Za-z0-9._~-]*@[A-Za-z0-9._~-]+").fullmatch
+"""An address of which percent-encoding changes the `@` alone: what most often stands in a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Value:
     """`default` comes first."""
     in_url: bool
     """Something in it percent-encodes."""
+    percent: bool = False
+    """It is percent-encoded, and nothing else is done to it."""
     worded: bool = False
     """It stands in a text that is tidied: its spaces and line ends could matter to the text round it."""
 
@@ -125,7 +129,7 @@ def tidied(pieces: Iterable[Flat], tidy: Callable[[str], str]) -> tuple[Flat, ..
     text = ""
     for one in pieces:
         if isinstance(one, Value):
-            values.append(Value(one.name, one.source, one.steps, one.may_lack, one.in_url, worded=True))
+            values.append(Value(one.name, one.source, one.steps, one.may_lack, one.in_url, one.percent, worded=True))
             text += _MARK
         elif _MARK in one:
             return None
@@ -187,6 +191,7 @@ def _piece(node: nodes.Expr, environment: Environment, *, html: bool) -> Flat | 
         (*(step for step in steps if step), *((escape,) if html else ())),
         filters[0].name in _DEFAULTS,
         node.name != "_value" or any(one.name == "urlencode" for one in filters),
+        node.name != "_value" and len(filters) == 1,
     )
 
 

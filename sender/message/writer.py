@@ -20,7 +20,7 @@ from sender.message.bodies import SOFT, in_base64, octets, part_headers, piece
 from sender.message.envelope import Envelope
 from sender.message.headers import one_line, text_header
 from sender.message.parts import Variant
-from sender.message.simple import Flat, Value, tame, tame_in_url, wide
+from sender.message.simple import Flat, Value, address_in_url, tame, tame_in_url, wide
 
 Core = Callable[[Sequence[object], str, bytes], Envelope | None]
 """(row, what stands before the @ of its Message-ID, Date header) to its message; None, or what it raises: the row is
@@ -89,7 +89,7 @@ class Writer:
         lines.append(" return new(Envelope, (mail_from, rcpt, content, '<' + token + at, smtputf8 or utf8, True))")
         self.objects |= {
             "wire": wire_address, "most": MAX_OUTPUT, "new": tuple.__new__, "Envelope": Envelope, "tame": tame,
-            "tame_in_url": tame_in_url, "wide": wide, "b2a_qp": b2a_qp, "mail_from": self.frame.mail_from,
+            "tame_in_url": tame_in_url, "address_in_url": address_in_url, "wide": wide, "b2a_qp": b2a_qp, "mail_from": self.frame.mail_from,
             "at": f"@{self.frame.domain}>", "smtputf8": self.frame.smtputf8, "in_base64": in_base64, "SOFT": SOFT,
             "plain_subject": _plain_subject, "subject_of": _subject_header,
         }  # fmt: skip
@@ -183,6 +183,9 @@ class Writer:
                     " elif v.__class__ is str and wide(v) and len(q := b2a_qp(v.encode())) <= 72:",
                     *_forms(here, "q", "v.encode()"),
                 ]
+            if in_url and all(value.percent for value, _, _ in here):
+                lines += [" elif v.__class__ is str and address_in_url(v):", "  u = v.replace('@', '%40')"]
+                lines += _forms(here, "u.encode()", "u.encode()", "u")
             lines += [" else:", *(f"  {to} = encode_{to}(v)" for _, _, to in here)]
         return lines
 
@@ -207,9 +210,9 @@ class Writer:
         return out
 
 
-def _forms(uses: Sequence[tuple[Value, str, str]], quoted: str, raw: str) -> list[str]:
-    """What a text that no filter changes becomes in each place, given its quoted-printable form and its octets."""
-    forms = {"text": "v", "last": quoted, "raw": raw}
+def _forms(uses: Sequence[tuple[Value, str, str]], quoted: str, raw: str, text: str = "v") -> list[str]:
+    """What a `text` that no filter changes further becomes in each place: its quoted-printable form, its octets."""
+    forms = {"text": text, "last": quoted, "raw": raw}
     carried = "".join(f"{to} = " for _, kind, to in uses if kind == "quoted")
     lines = [f"  {carried}{quoted} + SOFT"] if carried else []
     return lines + [f"  {to} = {forms[kind]}" for _, kind, to in uses if kind != "quoted"]
