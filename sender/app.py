@@ -87,7 +87,7 @@ def _send(
             sign=signer_of(ctx.settings, campaign.sending_domain),
         ),
         post=lambda message: owner.post(message),  # noqa: PLW0108 - there is no owner yet
-        alive=lambda: processor.last_commit_age() < processor.session_timeout,
+        alive=lambda: processor.surely_owner(),  # noqa: PLW0108 - nor a processor
         spool=spool,
     )
     names = Topics(ctx.topic(topics.CHUNKS), ctx.topic(topics.GATE_INPUTS), ctx.topic(topics.MAIL_EVENTS))

@@ -11,11 +11,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
-from sender.journal.spool import Slip, Spool, SpoolEnd
+from sender.gathering import Gathering
+from sender.journal.spool import Slip
 from sender.smtp.errors import RelayDown
 from sender.smtp.feed import Ending, Feed, Outcome, Outgoing, Pipe
 from sender.smtp.pipeline import MessagePipe
-from streams.clock import Clock
 
 CLOSING = 6.0
 """Seconds for the server to answer QUIT, and what is on the wire before it."""
@@ -43,6 +43,8 @@ class Source(Protocol):
     """A run, as far as its lines go. No method blocks."""
 
     slip: Slip | None
+    halted: bool
+    """The batch is another's by now."""
 
     def take(self) -> Outgoing | None:
         """The next message, its token a `Sent`; None: none now, and `kick` will tell."""
@@ -60,53 +62,50 @@ class Source(Protocol):
 class PipeRelay(Protocol):
     """A relay that takes messages ahead of their replies."""
 
-    async def open_pipe(self, feed: Feed) -> MessagePipe:
-        """Raises `RelayDown`."""
+    async def open_pipe(self, feed: Feed, *, alone: bool = True) -> MessagePipe:
+        """A session that carries the messages of `feed`. Raises `RelayDown`."""
 
 
 class LineRelay:
-    """Opens lines to a relay. Implements `sender.smtp.pool.Opener`."""
+    """Opens lines with one relay, of one event loop. Implements `sender.smtp.pool.Opener`."""
 
-    def __init__(self, relay: PipeRelay, spool: Spool | None, clock: Clock) -> None:
+    def __init__(self, relay: PipeRelay, gathering: Gathering) -> None:
         self._relay = relay
-        self._spool = spool
-        self._clock = clock
+        self._gathering = gathering
 
     async def open(self) -> Line:
         """Raises `RelayDown`."""
-        line = Line(self._spool, self._clock)
-        line.pipe = await self._relay.open_pipe(line)
+        line = Line(self._gathering)
+        line.pipe = await self._relay.open_pipe(line, alone=False)
         return line
 
 
 class Line:
     """Implements `sender.smtp.feed.Feed` and `sender.smtp.pool.Session`. For one event loop."""
 
-    def __init__(self, spool: Spool | None, clock: Clock) -> None:
+    def __init__(self, gathering: Gathering) -> None:
         self.pipe: MessagePipe | None = None
+        self.source: Source | None = None
+        """Whose messages it carries at the moment."""
         self.refusal: RelayDown | None = None
         """What the relay refused us with, as a whole; nothing more is sent on this line."""
         self.ending: Ending | None = None
-        self._spool = spool
-        self._clock = clock
-        self._source: Source | None = None
+        self._gathering = gathering
         self._left: asyncio.Future[None] | None = None
         self._gone = asyncio.Event()
-        self._begins: list[tuple[Slip, Sent]] = []
-        self._ends: list[tuple[Slip, int, SpoolEnd]] = []
 
     # --- for runs
 
     async def serve(self, source: Source) -> None:
         """Carries what `source` gives, until the connection is gone or `leave` was called."""
-        self._source = source
+        self.source = source
         self._left = asyncio.get_running_loop().create_future()
         try:
             if not self._gone.is_set():
                 self.kick()
                 await self._left
         finally:
-            self._source = self._left = None
+            self.source = self._left = None
 
     def kick(self) -> None:
         """There is something to take, perhaps."""
@@ -147,39 +146,25 @@ class Line:
     # --- for the pipe
 
     def next(self) -> Outgoing | None:
-        return None if self._source is None or self.refusal is not None else self._source.take()
+        return None if self.source is None or self.refusal is not None else self.source.take()
 
     def may_begin(self, message: Outgoing) -> bool:
+        """Whether it is worth gathering; `Gathering.over` asks the rest, right before it is written."""
         sent: Sent = message.token
-        if sent.source.may_begin():
-            return True
-        sent.refused = True
-        return False
+        sent.refused = sent.source.halted
+        return not sent.refused
 
     def began(self, message: Outgoing) -> None:
-        sent: Sent = message.token
-        if sent.source.slip is not None:
-            self._begins.append((sent.source.slip, sent))
+        self._gathering.began(self, message.token)
 
     def ended(self, message: Outgoing, outcome: Outcome) -> None:
         sent: Sent = message.token
-        slip, at = sent.source.slip, self._clock.now()
-        if sent.begun and slip is not None:
-            self._ends.append((slip, sent.index, SpoolEnd.of(outcome, at, sent.tries)))
-        elif self._begins:  # it comes to nothing before its begin was written
-            self._begins = [one for one in self._begins if one[1] is not sent]
-        sent.source.came(self, sent, outcome, at)
+        self._gathering.ended(sent, outcome)
+        sent.source.came(self, sent, outcome, self._gathering.now())
 
-    def flush(self) -> None:
-        """Raises `SpoolLost`: then nothing that was to begin is on record, and none of it may be written."""
-        if self._spool is not None and (self._begins or self._ends):
-            begins, self._begins = self._begins, []
-            ends, self._ends = self._ends, []
-            self._spool.write(ends, [(slip, sent.index, sent.tries) for slip, sent in begins])
-            for _, sent in begins:
-                sent.begun = True
-        if self._source is not None:
-            self._source.told()
+    def flush(self) -> bool:
+        self._gathering.put_off(self)
+        return False
 
     def lost(self, pipe: Pipe, ending: Ending) -> None:  # noqa: ARG002 - it is ours
         self.ending = ending

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
 from schemas.template.errors import RowError
@@ -74,13 +73,13 @@ class PipedRun(Run[Line]):
     async def _wanted(self) -> bool:
         """Waits until there is something to send; False when the run is over."""
         while not (self.halted or self.stopping):
-            now = monotonic()
-            if self._queue or (self._retries and self._retries[0][0] <= now):
+            now, again = monotonic(), self._tries.next_at
+            if self._queue or (again is not None and again <= now):
                 return True
             if self._over():
                 break
             self._ask()
-            await self._changed(self._retries[0][0] - now if self._retries else 5.0)
+            await self._changed(5.0 if again is None else again - now)
         return False
 
     async def _after(self, line: Line) -> None:
@@ -96,7 +95,7 @@ class PipedRun(Run[Line]):
 
     def _over(self) -> bool:
         return self.halted or self.stopping is not None or not (
-            self._queue or self._retries or self._busy or not self._exhausted
+            self._queue or self._tries or self._busy or not self._exhausted
         )  # fmt: skip
 
     def _notify(self) -> None:
@@ -141,7 +140,7 @@ class PipedRun(Run[Line]):
         if self.halted or self.stopping is not None:
             return None
         now = monotonic()
-        due = max(self._slow_until, now if self.chunk.rate is None else self._pace.due(now))
+        due = max(self._tries.slow_until, now if self.chunk.rate is None else self._pace.due(now))
         if due > now:
             self._kick_at(due)
             return None
@@ -159,15 +158,6 @@ class PipedRun(Run[Line]):
     def may_begin(self) -> bool:
         return self._ours()
 
-    def _ours(self) -> bool:
-        """Whether this process may write under this permit."""
-        if self.halted or self.stopping == "expired":
-            return False
-        if time() >= self._until:
-            self.stop("expired")
-            return False
-        return self.around.alive()
-
     def came(self, line: Line, sent: Sent, outcome: Outcome, at: datetime) -> None:
         self._busy -= 1
         if outcome.kind == "relay_down":
@@ -181,15 +171,16 @@ class PipedRun(Run[Line]):
     def told(self) -> None:
         if self._over():
             self._notify()
-        elif self._retries:
-            self._kick_at(self._retries[0][0])
+        elif self._tries.next_at is not None:
+            self._kick_at(self._tries.next_at)
 
     # --- messages
 
     def _next_message(self, now: float) -> Outgoing | None:
         while self.stopping is None:
-            if self._retries and self._retries[0][0] <= now:
-                index = heapq.heappop(self._retries)[1]
+            index = self._tries.due(now) if self._tries else None
+            if index is not None:
+                pass
             elif self._queue:
                 index = self._queue.popleft()
                 if len(self._queue) < self._target:
@@ -197,8 +188,8 @@ class PipedRun(Run[Line]):
             else:
                 self._starved = self._starved or self._asked
                 self._ask()
-                if self._retries:
-                    self._kick_at(self._retries[0][0])
+                if self._tries.next_at is not None:
+                    self._kick_at(self._tries.next_at)
                 return None
             message = self._message(index, now)
             if message is not None:

@@ -8,65 +8,40 @@ keeps few of them: what is intended and unsent is in doubt when the process dies
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic, time
-from typing import Any, Generic, Protocol
+from typing import Generic, Protocol
 
 from schemas.chunk import Chunk
 from schemas.template.errors import OverBudget
 from sender.journal.report import Stopped
-from sender.journal.spool import Slip, Spool
+from sender.journal.spool import Slip
 from sender.journal.values import Ended, EndKind
-from sender.recipients import Part, RecipientsError, RecipientsLate
+from sender.recipients import RecipientsError, RecipientsLate
 from sender.relays import RelayDown
-from sender.smtp.outcomes import Outcome, retry_delays
+from sender.smtp.outcomes import Outcome
 from sender.smtp.pace import Pace
 from sender.smtp.pool import ConnectionPool, S
-from sender.traffic import BatchKey, Came, Drained, Grant, Message, Want, prefetch_limit
+from sender.surroundings import CannotSend, CannotYet, Surroundings
+from sender.traffic import BatchKey, Came, Drained, Grant, Want, prefetch_limit
+from sender.tries import FOR_NOW, Tries
 from sender.worker import Compiled
-from streams.clock import Clock
 
 log = logging.getLogger(__name__)
 
-CLEAN_RETRIES = 5
-"""How often a connection that is lost before the body is not counted against the recipient."""
 RETIRED = 5.0
 """Seconds after which a connection that the relay refused is tried again while others work."""
-SLOWER = (0.25, 0.5, 1.0, 2.0)
-"""Seconds for which nothing is begun after a reply that asks for less speed; longer when nothing is taken between."""
 OVER_BUDGET = 3
 """Recipients one after the other for whom the template takes too long: each keeps all others waiting."""
-SAY = 0.005
+SAY = 0.01
 """Seconds for which outcomes are gathered before the owner is told."""
 STALE = 0.1
 """Seconds between two looks whether this process is still the owner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What runs need of the world."""
-
-    post: Callable[[Message], None]
-    clock: Clock
-    alive: Callable[[], bool]
-    """Whether this process is surely still the owner of what it was given."""
-    suppressed: Callable[[str], bool]
-    compiled: Callable[[Chunk], Awaitable[Compiled]]
-    """Raises CannotSend."""
-    row: Callable[[Chunk, int], Awaitable[Mapping[str, Any]]]
-    """Raises RecipientsError."""
-    parts: Callable[[Chunk], Awaitable[Sequence[Part]]]
-    """Raises RecipientsError."""
-    tempo: dict[str, float]
-    """By relay: how many indices a connection was last seen to need ahead."""
-    spool: Spool | None = None
-    """Where it is written what goes on a wire, before it does."""
 
 
 class Addressed(Protocol):
@@ -78,24 +53,8 @@ class Addressed(Protocol):
     def message_id(self) -> str: ...
 
 
-class CannotSend(Exception):
-    """Nothing of a permit can be sent: its campaign, template or relay is not there, or not the one named."""
-
-
-class CannotYet(CannotSend):
-    """What is missing is on its way: nobody's failure, to be tried again."""
-
-
-@dataclass(slots=True)
-class _Try:
-    """An index that was put on a wire and is not settled."""
-
-    tries: int = 0
-    lost: int = 0
-
-
 @dataclass(eq=False)
-class Run(Generic[S]):
+class Run(ABC, Generic[S]):
     """`go` runs it to its end. The other methods may be called while it does, in the same event loop."""
 
     id: int
@@ -108,8 +67,6 @@ class Run(Generic[S]):
     stopping: Stopped | None = None
     detail: str | None = None
     _queue: deque[int] = field(default_factory=deque)
-    _retries: list[tuple[float, int]] = field(default_factory=list)
-    _tries: dict[int, _Try] = field(default_factory=dict)
     _waiters: set[asyncio.Future[None]] = field(default_factory=set)
     _came: list[Ended] = field(default_factory=list)
     _throttles: int = 0
@@ -121,8 +78,6 @@ class Run(Generic[S]):
     _exhausted: bool = False
     _starved: bool = False
     _hurried: bool = False
-    _slow_until: float = 0.0
-    _slowed: int = 0
     _over_budget: int = 0
 
     def __post_init__(self) -> None:
@@ -134,7 +89,7 @@ class Run(Generic[S]):
         self._target = max(1, min(math.ceil(self.chunk.connections * ahead), self._limit))
         self._pace = Pace.begin(self.chunk.rate, monotonic())
         self._until = time() + self._seconds_left()
-        self._delays = retry_delays(self.chunk.max_retries)
+        self._tries = Tries(self.chunk.max_retries)
         self.slip: Slip | None = None
         if self.around.spool is not None:
             self.slip = self.around.spool.permit(*self.batch, self.chunk.round, self.chunk.permit_id)
@@ -212,26 +167,9 @@ class Run(Generic[S]):
     async def _prepare(self, compiled: Compiled) -> None:
         """What is needed before the first message."""
 
+    @abstractmethod
     async def _work(self, compiled: Compiled) -> None:
         """One connection's worth of work."""
-        raise NotImplementedError
-
-    async def _next(self) -> int | None:
-        """The next index to send; None when the run is over."""
-        while not (self.halted or self.stopping):
-            now = monotonic()
-            if self._retries and self._retries[0][0] <= now:
-                return heapq.heappop(self._retries)[1]
-            if self._queue:
-                index = self._queue.popleft()
-                self._ask()
-                return index
-            self._ask()
-            if self._exhausted and not self._retries and not self._busy:
-                return None
-            self._starved = self._starved or self._asked
-            await self._changed(self._retries[0][0] - now if self._retries else 5.0)
-        return None
 
     def _ask(self) -> None:
         if self._asked or self._exhausted or self.stopping or len(self._queue) >= self._target:
@@ -239,21 +177,7 @@ class Run(Generic[S]):
         self._asked = True
         self.around.post(Want(self.batch, self.id, 2 * self._target - len(self._queue)))
 
-    async def _retire(self, down: RelayDown) -> None:
-        """A connection was refused. While others work it waits; otherwise the relay is down."""
-        if down.throttled:
-            self._throttled(1)
-        if not self._others:
-            self.stop("relay_down", str(down))
-            return
-        again = monotonic() + RETIRED
-        while self._others and not (self.halted or self.stopping) and (left := again - monotonic()) > 0:
-            await self._changed(left)
-
-    @property
-    def _others(self) -> int:
-        """Connections that work, or may: they are just being opened."""
-        return self._connected + self._connecting
+    # --- connections
 
     async def connect(self) -> S:
         """A connection of those permitted. Raises RelayDown."""
@@ -271,36 +195,53 @@ class Run(Generic[S]):
         self._notify()
         await self.pool.release(connection)
 
+    async def _retire(self, down: RelayDown) -> None:
+        """A connection was refused. While others work it waits; otherwise the relay is down."""
+        if down.throttled:
+            self._tell(1)
+        if not self._others:
+            self.stop("relay_down", str(down))
+            return
+        again = monotonic() + RETIRED
+        while self._others and not (self.halted or self.stopping) and (left := again - monotonic()) > 0:
+            await self._changed(left)
+
+    @property
+    def _others(self) -> int:
+        """Connections that work, or may: they are just being opened."""
+        return self._connected + self._connecting
+
     # --- one message
 
-    async def paced(self) -> bool:
-        """Wait for this message's turn. False when the run is over meanwhile."""
-        self._pace, wait = self._pace.take(monotonic())
-        due = monotonic() + wait
-        while not (self.halted or self.stopping) and (left := max(due, self._slow_until) - monotonic()) > 0:
-            await self._changed(left)
-        return not (self.halted or self.stopping)
+    def _ours(self) -> bool:
+        """Whether this process may write under this permit, now. When it has run out, the run stops."""
+        if self.halted or self.stopping == "expired":
+            return False
+        if time() >= self._until:
+            self.stop("expired")
+            return False
+        return self.around.alive()
 
-    async def may_write(self) -> bool:
-        """Whether a message may go on a wire now. Waits while it is not sure that this process is the owner."""
-        while not (self.halted or self.stopping):
-            if time() >= self._until:
-                self.stop("expired")
-            elif self.around.alive():
-                return not self.halted
-            else:
-                await self._changed(STALE)
-        return False
+    def settle(self, index: int, envelope: Addressed, outcome: Outcome, at: datetime | None = None) -> None:
+        """What a server's answer, which came `at` (default: now), means for the recipient: an end, or another try."""
+        tries = self._tries.settle(index, outcome, monotonic())
+        if tries:
+            self._came.append(_ended(index, envelope, outcome, tries, at or self.around.clock.now(), self.chunk))
+        if tries or outcome.kind == "throttled":
+            self._tell(int(outcome.kind == "throttled"))
+
+    def tries(self, index: int) -> int:
+        """How often it was put on a wire, those times not counted that were nobody's fault."""
+        return self._tries.of(index)
 
     def give_back(self, index: int) -> None:
         """It was not begun, or no server took it: it is open again."""
-        state = self._tries.pop(index, None)
-        self.end(Ended(index, "not_begun", self.around.clock.now(), state.tries if state else 0))
+        self.end(Ended(index, "not_begun", self.around.clock.now(), self._tries.forget(index)))
 
-    def end(self, outcome: Ended, throttled: int = 0) -> None:
+    def end(self, outcome: Ended) -> None:
         """Say what became of an index."""
         self._came.append(outcome)
-        self._throttled(throttled)
+        self._tell(0)
 
     def filled(self, failure: Exception | None) -> None:
         """The template was filled for one recipient, or why not. One that is always too slow ends the permit."""
@@ -308,8 +249,9 @@ class Run(Generic[S]):
         if self._over_budget >= OVER_BUDGET:
             self.stop("error", f"the template cannot be filled within its budget, {OVER_BUDGET} in a row: {failure}")
 
-    def _throttled(self, replies: int) -> None:
-        self._throttles += replies
+    def _tell(self, throttles: int) -> None:
+        """The owner hears of it soon; `throttles` replies asked for less speed."""
+        self._throttles += throttles
         if self._saying is None:
             self._saying = asyncio.get_running_loop().call_later(SAY, self._say)
 
@@ -322,44 +264,6 @@ class Run(Generic[S]):
         if (came or throttles) and not self.halted:
             self.around.post(Came(self.batch, self.id, came, throttles))
 
-    def tries(self, index: int) -> int:
-        """How often it was put on a wire, those times not counted that were nobody's fault."""
-        state = self._tries.get(index)
-        return state.tries if state else 0
-
-    def settle(self, index: int, envelope: Addressed, outcome: Outcome, at: datetime | None = None) -> None:
-        """What a server's answer, which came `at` (default: now), means for the recipient: an end, or another try."""
-        state = self._tries.get(index)
-        if state is None:
-            state = self._tries[index] = _Try()
-        if outcome.kind == "lost_before" and state.lost < CLEAN_RETRIES:
-            state.lost += 1
-            heapq.heappush(self._retries, (monotonic(), index))
-            return
-        if outcome.kind == "relay_down":
-            raise RelayDown("busy", outcome.code, outcome.text)
-        state.tries += 1
-        throttled = int(outcome.kind == "throttled")
-        if throttled:
-            self._slow_down()
-        elif outcome.kind == "accepted":
-            self._slowed = 0
-        if outcome.kind in FOR_NOW and state.tries <= len(self._delays):
-            heapq.heappush(self._retries, (monotonic() + self._delays[state.tries - 1], index))
-            if throttled:
-                self._throttled(throttled)
-            return
-        self._tries.pop(index, None)
-        at = at or self.around.clock.now()
-        self.end(_ended(index, envelope, outcome, state.tries, at, self.chunk), throttled)
-
-    def _slow_down(self) -> None:
-        """Replies to what was on the wire at the same moment count once."""
-        now = monotonic()
-        if now >= self._slow_until:
-            self._slow_until = now + SLOWER[min(self._slowed, len(SLOWER) - 1)]
-            self._slowed += 1
-
     # --- details
 
     def _seconds_left(self) -> float:
@@ -368,8 +272,8 @@ class Run(Generic[S]):
     def _give_back(self) -> None:
         while self._queue:
             self.give_back(self._queue.popleft())
-        while self._retries:
-            self.give_back(heapq.heappop(self._retries)[1])
+        for index in self._tries.waiting():
+            self.give_back(index)
 
     async def _changed(self, seconds: float) -> None:
         """Until something has changed, at most so long."""
@@ -390,28 +294,17 @@ class Run(Generic[S]):
 
 _KINDS: dict[str, EndKind] = {"accepted": "accepted", "lost_after": "in_doubt"}
 """Any other outcome that ends the tries is a failure, or for now."""
-FOR_NOW = frozenset({"transient", "throttled", "lost_before"})
-"""Kinds of outcomes after which it is tried again: on the spot, then by the gate's schedule."""
 
 
-def _ended(index: int, message: Addressed, outcome: Outcome, tries: int, at: datetime, chunk: Chunk) -> Ended:
-    kind, reason = _KINDS.get(outcome.kind, "failed"), str(outcome.reason)
-    if outcome.kind in FOR_NOW and chunk.defer:
-        kind = "deferred"
-    elif outcome.kind in FOR_NOW and chunk.deferrals:
-        reason = "expired"
+def _ended(index: int, message: Addressed, o: Outcome, tries: int, at: datetime, chunk: Chunk) -> Ended:
+    kind, reason = _KINDS.get(o.kind, "failed"), str(o.reason)
+    if o.kind in FOR_NOW:
+        if chunk.defer:
+            kind = "deferred"
+        elif chunk.deferrals:
+            reason = "expired"
     return Ended(
-        index,
-        kind,
-        at,
-        tries,
-        message.rcpt_to,
-        message.message_id,
-        outcome.code,
-        outcome.enhanced,
-        outcome.text,
-        reason,
-        outcome.provider_id,
+        index, kind, at, tries, message.rcpt_to, message.message_id, o.code, o.enhanced, o.text, reason, o.provider_id
     )
 
 

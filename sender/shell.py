@@ -17,6 +17,7 @@ import uvloop
 
 from schemas.campaign import Campaign
 from schemas.chunk import Chunk
+from sender.gathering import Gathering
 from sender.journal.report import Stopped
 from sender.journal.spool import Slip, Spool
 from sender.journal.spool_dead import Evidence, boot_id, read_dead
@@ -24,10 +25,11 @@ from sender.line import LineRelay
 from sender.piped import PipedRun
 from sender.recipients import Recipients, RecipientsError
 from sender.relays import Connection, Relay, RelayDown, make_relay
-from sender.run import CannotSend, CannotYet, Run, Surroundings
+from sender.run import Run
 from sender.single import SingleRun
 from sender.smtp.pool import ConnectionPool
 from sender.smtp.relay import SmtpRelay
+from sender.surroundings import CannotSend, CannotYet, Surroundings
 from sender.traffic import Grant, Known, Message
 from sender.worker import Compiled
 from streams.clients import Kafka
@@ -70,6 +72,7 @@ class Sending:
         self._around = Surroundings(
             post, clock, alive, suppressed, self._compiled, self._recipients.row, self._recipients.parts, {}, spool
         )
+        self._gathering = Gathering(spool, clock)
         self._pools: dict[str, ConnectionPool[Any]] = {}
         self._piped: set[str] = set()
         self._slips: dict[int, Slip] = {}
@@ -192,7 +195,7 @@ class Sending:
             relay: Relay | LineRelay = self._relay(name)
             if isinstance(relay, SmtpRelay):
                 self._piped.add(name)
-                relay = LineRelay(relay, self._spool, self._around.clock)
+                relay = LineRelay(relay, self._gathering)
             self._pools[name] = ConnectionPool(relay, 0)
         return self._pools[name]
 

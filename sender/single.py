@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from time import monotonic
 
 from sender.journal.spool import SpoolLost
 from sender.journal.values import Ended
 from sender.recipients import RecipientsError, RecipientsLate
 from sender.relays import Connection, RelayDown
-from sender.run import Run
+from sender.run import STALE, Run
 from sender.worker import Compiled, Worker
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,40 @@ class SingleRun(Run[Connection]):
                     self._notify()
         finally:
             await worker.leave()
+
+    async def _next(self) -> int | None:
+        """The next index to send; None when the run is over."""
+        while not (self.halted or self.stopping):
+            now = monotonic()
+            if (again := self._tries.due(now)) is not None:
+                return again
+            if self._queue:
+                index = self._queue.popleft()
+                self._ask()
+                return index
+            self._ask()
+            if self._exhausted and not self._tries and not self._busy:
+                return None
+            self._starved = self._starved or self._asked
+            await self._changed(5.0 if self._tries.next_at is None else self._tries.next_at - now)
+        return None
+
+    async def paced(self) -> bool:
+        """Wait for a message's turn. False when the run is over meanwhile."""
+        self._pace, wait = self._pace.take(monotonic())
+        due = monotonic() + wait
+        while not (self.halted or self.stopping) and (left := max(due, self._tries.slow_until) - monotonic()) > 0:
+            await self._changed(left)
+        return not (self.halted or self.stopping)
+
+    async def may_write(self) -> bool:
+        """Whether a message may go on a wire now. Waits while it is not sure that this process is the owner."""
+        while not (self.halted or self.stopping):
+            if self._ours():
+                return not self.halted
+            if not self.stopping:
+                await self._changed(STALE)
+        return False
 
     async def _send(self, worker: Worker, index: int) -> None:
         try:

@@ -174,10 +174,11 @@ class GlobalTable(Generic[V]):
         return len(records)
 
     def get(self, key: str) -> V | None:
-        """The row of a key. Raises `TableLost`."""
-        self.check()
-        with self._changed:
-            return self._rows.get(key)
+        """The row of a key. Raises `TableLost`. Without the lock, because it is asked for each mail: one look-up
+        in a dict is whole by itself."""
+        if self._failure is not None:
+            self.check()
+        return self._rows.get(key)
 
     def items(self) -> list[tuple[str, V]]:
         """All rows, as they are now. Raises `TableLost`."""

@@ -50,8 +50,8 @@ class Numbers:
         if not self.open:
             self.done.set_result(None)
 
-    def flush(self) -> None:
-        pass
+    def flush(self) -> bool:
+        return True
 
     def lost(self, pipe: Pipe, ending: Ending) -> None:
         assert ending.kind == "finished", (pipe, ending)

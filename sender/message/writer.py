@@ -89,7 +89,8 @@ class Writer:
         lines.append(" return new(Envelope, (mail_from, rcpt, content, '<' + token + at, smtputf8 or utf8, True))")
         self.objects |= {
             "wire": wire_address, "most": MAX_OUTPUT, "new": tuple.__new__, "Envelope": Envelope, "tame": tame,
-            "tame_in_url": tame_in_url, "address_in_url": address_in_url, "wide": wide, "b2a_qp": b2a_qp, "mail_from": self.frame.mail_from,
+            "tame_in_url": tame_in_url, "address_in_url": address_in_url, "wide": wide, "b2a_qp": b2a_qp,
+            "mail_from": self.frame.mail_from,
             "at": f"@{self.frame.domain}>", "smtputf8": self.frame.smtputf8, "in_base64": in_base64, "SOFT": SOFT,
             "plain_subject": _plain_subject, "subject_of": _subject_header,
         }  # fmt: skip

@@ -40,6 +40,9 @@ class Pipe(Protocol):
     def abort(self, text: str) -> None:
         """Close now, whatever is on the wire."""
 
+    def release(self) -> None:
+        """Write what was gathered; for a feed that has put it off (`Feed.flush`)."""
+
 
 class Feed(Protocol):
     """Where a pipe's messages come from. All its methods are called in the event loop and must not block.
@@ -64,9 +67,13 @@ class Feed(Protocol):
     def ended(self, message: Outgoing, outcome: Outcome) -> None:
         """What became of a message."""
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Right before a write that holds bodies, and after all that a read has brought: a good moment to put
-        what `began` and `ended` told since the last time on record, in one piece."""
+        what `began` and `ended` told since the last time on record, in one piece.
+
+        True: it is done, the pipe writes now. False: it is put off, and the pipe writes when `Pipe.release` is
+        called; that is at the end of this turn of the event loop.
+        """
 
     def lost(self, pipe: Pipe, ending: Ending) -> None:
         """The connection is gone; all messages taken were ended; nothing more is called."""

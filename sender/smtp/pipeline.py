@@ -11,33 +11,25 @@ is `lost_before`, a clean retry; from then on and without its reply it is `lost_
 from __future__ import annotations
 
 import asyncio
-import logging
-import select
-from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from sender.smtp import flight as fl
+from sender.smtp.carrier import NOT_OURS, Carrier
 from sender.smtp.feed import Ending, Feed
 from sender.smtp.flight import Flight
-from sender.smtp.learned import Mode, Problem, Report
+from sender.smtp.learned import Mode, Report
 from sender.smtp.outcomes import Outcome
-from sender.smtp.replies import ReplyReader, words
-from sender.smtp.watch import Loop, Patience, Watch
+from sender.smtp.replies import words
+from sender.smtp.watch import Loop, Patience
 from sender.smtp.wire import Offer, Outgoing, Unsendable, body, chunk, envelope
-
-log = logging.getLogger(__name__)
 
 WINDOW = 8
 """Messages on a wire without their replies, with CHUNKING."""
 BATCH = 128 * 1024
 """Octets gathered for one write before the transport is asked whether it takes more."""
-NOT_OURS = "not ours any more"
-_QUIT_SECONDS = 5.0
-_POLLRDHUP = getattr(select, "POLLRDHUP", 0)
 
 
-class MessagePipe(asyncio.Protocol):
+class MessagePipe(Carrier):
     """One connection, greeted and authenticated already. For one event loop; `kick` starts it.
 
     Ends by itself after `most` messages. `report` is told how it went, before `Feed.lost`.
@@ -54,52 +46,16 @@ class MessagePipe(asyncio.Protocol):
         window: int = WINDOW,
         report: Callable[[Report], None] = lambda _: None,
         loop: Loop | None = None,
+        alone: bool = True,
     ) -> None:
-        self.mode = mode
+        """`alone`: nobody else looks, before a body is written, whether the server has hung up."""
+        super().__init__(feed, mode, loop or asyncio.get_running_loop(), patience, report, alone=alone)
         self.taken = 0
         """Messages taken from the feed."""
-        self.accepted = 0
-        self._feed = feed
         self._offer = offer
         self._most = most
         self._window = window if mode is Mode.CHUNKING else 2
-        self._report = report
-        self._loop: Loop = loop or asyncio.get_running_loop()
-        self._watch = Watch(self._loop, patience, stage=self._waits_for, unread=self._unread, late=self._late)
-        self._transport: Any = None
-        self._poll: select.poll | None = None
-        self._reader = ReplyReader()
-        self._flights: deque[Flight] = deque()
-        """In the order of the wire: all replies of one come before those of the next."""
-        self._awaited = 0
-        """Replies that are owed to commands on the wire."""
-        self._out: list[bytes] = []
-        self._owed = 0
-        """Replies that will be owed for `_out`."""
-        self._bodies: list[Flight] = []
-        """Those whose bodies are in `_out`."""
-        self._dirty = False
-        self._told = False
-        self._paused = self._stopping = self._quitting = self._gone = self._busy = self._again = False
-        self._problem: tuple[Problem, str] | None = None
-        self._proved = False
-        self._failure: Exception | None = None
-
-    # -- for the owner ------------------------------------------------------------------------------------
-
-    @property
-    def on_wire(self) -> int:
-        """Messages taken and not ended."""
-        return len(self._flights)
-
-    @property
-    def gone(self) -> bool:
-        return self._gone
-
-    @property
-    def usable(self) -> bool:
-        """Whether it takes messages, or would."""
-        return not (self._gone or self._stopping or self._quitting or self._transport is None)
+        self._dirty = self._again = False
 
     def kick(self) -> None:
         """There are messages again. Harmless at any time."""
@@ -108,24 +64,7 @@ class MessagePipe(asyncio.Protocol):
         elif not self._gone and self._transport is not None:
             self._advance(refill=True)
 
-    def stop(self) -> None:
-        """Take no more; finish what is on the wire, QUIT, then `Feed.lost` with `finished`."""
-        self._stopping = True
-        self.kick()
-
-    def abort(self, text: str) -> None:
-        """Close now; what is on the wire ends with `lost_before` or `lost_after`."""
-        self._end(Ending("aborted", text))
-
-    # -- for the event loop -------------------------------------------------------------------------------
-
-    def connection_made(self, transport: Any) -> None:
-        """Takes a transport over, after `transport.set_protocol(pipe)` or from the loop."""
-        self._transport = transport
-        sock = transport.get_extra_info("socket")
-        if sock is not None and _POLLRDHUP:
-            self._poll = select.poll()
-            self._poll.register(sock.fileno(), _POLLRDHUP)
+    # -- replies ------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self._gone:
@@ -145,22 +84,6 @@ class MessagePipe(asyncio.Protocol):
         self._busy = False
         self._advance(refill=self.mode is not Mode.CHUNKING or 2 * len(self._flights) <= self._window)
 
-    def eof_received(self) -> None:
-        self._closed("the server closed the connection")
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._closed(f"the connection was lost: {exc}" if exc else "the connection was lost")
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._watch.alive()
-        self.kick()
-
-    # -- replies ------------------------------------------------------------------------------------------
-
     def _reply(self, code: int, text: bytes) -> bool:
         """False: the connection is gone."""
         if self._quitting:
@@ -172,19 +95,20 @@ class MessagePipe(asyncio.Protocol):
             self._end(Ending("busy", words(text), code))
             return False
         step = flight.take(code, text)
-        if step == fl.DONE:
-            self._flights.popleft()
-            self._dirty = self._dirty or flight.dirty
-            assert flight.outcome is not None, "DONE has an outcome"  # noqa: S101
-            if flight.outcome.kind == "accepted":
-                self.accepted += 1
-                self._proved = self._proved or flight.joined
-            if flight.problem is not None:
-                self._problem, self._stopping = (flight.problem, flight.trouble), True
-            self._ended(flight.message, flight.outcome)
-        elif step == fl.BROKEN:
+        if step == fl.GO:
+            return True
+        if step == fl.BROKEN:
             self._out_of_step(flight.trouble)
             return False
+        self._flights.popleft()
+        self._dirty = self._dirty or flight.dirty
+        assert flight.outcome is not None, "DONE has an outcome"  # noqa: S101
+        if flight.outcome.kind == "accepted":
+            self.accepted += 1
+            self._proved = self._proved or flight.joined
+        if flight.problem is not None:
+            self._problem, self._stopping = (flight.problem, flight.trouble), True
+        self._ended(flight.message, flight.outcome)
         return not self._gone
 
     def _unasked(self, code: int, text: bytes) -> None:
@@ -209,7 +133,7 @@ class MessagePipe(asyncio.Protocol):
             if going and not self._gone:
                 self._write()
         except Exception as e:  # noqa: BLE001 - whatever a feed raises, each message gets its outcome
-            self._end(Ending("feed", f"{type(e).__name__}: {e}", error=e))
+            self.fail(e)
         finally:
             self._busy = False
         if self._stopping and not (self._flights or self._gone or self._quitting):
@@ -219,7 +143,7 @@ class MessagePipe(asyncio.Protocol):
 
     def _go_on(self) -> bool:
         """What the first message's last reply asks for. False: the connection is gone."""
-        if not self._flights or self._awaited:
+        if self._awaited or self._owed or not self._flights:
             return True
         head = self._flights[0]
         if head.stage == fl.BODY:
@@ -236,7 +160,7 @@ class MessagePipe(asyncio.Protocol):
             return False
         if not self._feed.may_begin(head.message) or self._gone:
             # After 354 only closing sends nothing: a lone dot would be an empty message.
-            self._end(Ending("abandoned", NOT_OURS))
+            self.abandon()
             return False
         self._feed.began(head.message)
         head.stage = fl.MESSAGE
@@ -307,109 +231,3 @@ class MessagePipe(asyncio.Protocol):
         if content:
             self._out.append(content)
         return len(commands) + len(content)
-
-    def _put(self, data: bytes, replies: int) -> None:
-        self._out.append(data)
-        self._owed += replies
-
-    def _write(self) -> None:
-        if self._told or self._bodies:
-            self._told = False
-            self._feed.flush()
-        if not self._out or self._gone:
-            return
-        for flight in self._bodies:
-            flight.written = True
-        self._bodies.clear()
-        if self._awaited == 0:
-            self._watch.alive()
-        self._awaited += self._owed
-        self._owed = 0
-        data = b"".join(self._out)
-        self._out.clear()
-        self._watch.arm()
-        self._transport.write(data)
-
-    def _quit(self) -> None:
-        self._quitting = True
-        self._awaited = 1
-        self._loop.call_at(
-            self._loop.time() + min(_QUIT_SECONDS, self._watch.shortest), lambda: self._end(Ending("finished"))
-        )
-        self._transport.write(b"QUIT\r\n")
-
-    # -- how it ends --------------------------------------------------------------------------------------
-
-    def _hung_up(self) -> bool:
-        """Whether the server has closed its side, which the loop may not have seen yet. If so, ends."""
-        if self._transport.is_closing() or (self._poll is not None and self._poll.poll(0)):
-            self._closed("the server closed the connection")
-            return True
-        return False
-
-    def _waits_for(self) -> int | None:
-        """The stage whose reply is awaited."""
-        return self._flights[0].stage if self._awaited and self._flights and not self._gone else None
-
-    def _unread(self) -> int:
-        held: int = self._transport.get_write_buffer_size()
-        return held
-
-    def _late(self, text: str) -> None:
-        if self._mid_group(self._flights[0]):
-            self._problem = ("timeout", text)
-        self._end(Ending("timeout", text))
-
-    def _mid_group(self, head: Flight) -> bool:
-        """Whether the server has answered some of what was written at once, and not the rest."""
-        if self.mode is Mode.PIPELINING and head.stage == fl.MESSAGE:
-            return False  # nothing was written ahead of the final dot's reply that this one waits for
-        return self.mode is not Mode.LOCK_STEP and (head.joined or head.stage in (fl.RCPT, fl.DATA))
-
-    def _closed(self, text: str) -> None:
-        if self._gone:
-            return
-        if self._quitting:
-            self._end(Ending("finished"))
-            return
-        if self._flights and self._mid_group(self._flights[0]):
-            self._problem = self._problem or ("closed", text)
-        self._end(Ending("closed", f"{text} in the middle of a reply" if self._reader.within else text))
-
-    def _end(self, ending: Ending) -> None:
-        """The one way out: each message gets its outcome, then the feed hears that the pipe is gone."""
-        if self._gone:
-            return
-        self._gone = self._busy = True
-        self._watch.cancel()
-        if self._transport is not None:
-            (self._transport.close if ending.kind == "finished" else self._transport.abort)()
-        self._out.clear()
-        said = f"{ending.code} {ending.text}" if ending.code else ending.text
-        doubtful = 0
-        while self._flights:
-            flight = self._flights.popleft()
-            outcome = flight.lost(said)
-            doubtful += outcome.kind == "lost_after"
-            self._ended(flight.message, outcome)
-        problem, text = self._problem or (None, "")
-        if problem in (None, "closed") and doubtful > 1:
-            problem, text = "cut", said
-        self._report(Report(self.mode, problem, self.accepted, self._proved, text))
-        self._quietly(self._feed.flush)
-        self._quietly(lambda: self._feed.lost(self, ending))
-
-    def _ended(self, message: Outgoing, outcome: Outcome) -> None:
-        """A feed that fails while it is told of an end must not keep others from theirs, nor send on."""
-        self._told = True
-        try:
-            self._feed.ended(message, outcome)
-        except Exception as e:
-            log.exception("a feed failed when it was told what became of a message")
-            self._failure = e
-
-    def _quietly(self, call: Callable[[], object]) -> None:
-        try:
-            call()
-        except Exception:
-            log.exception("a feed failed when a connection ended")

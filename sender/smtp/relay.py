@@ -79,12 +79,12 @@ class SmtpRelay:
         except RelayDown as e:
             raise RelayDown(e.reason, e.code, self._clean(e.text), throttled=e.throttled) from None
 
-    async def open_pipe(self, feed: Feed) -> MessagePipe:
+    async def open_pipe(self, feed: Feed, *, alone: bool = True) -> MessagePipe:
         """A new session as `open` makes it, for many messages without waiting: `kick` starts it.
 
         It speaks the quickest way that the relay offers and has not shown to be beyond it (`learned`).
         Raises `RelayDown`. `Feed.lost` may come before the caller sees the pipe, if it does not wait here
-        directly.
+        directly. `alone` as for `MessagePipe`.
         """
         try:
             client = await self._session()
@@ -99,6 +99,7 @@ class SmtpRelay:
             most=self._settings.messages_per_connection,
             window=self._settings.in_flight,
             report=self._learn,
+            alone=alone,
         )
         transport = client.transport
         if transport is None or transport.is_closing():

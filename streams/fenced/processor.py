@@ -41,9 +41,14 @@ MAX_RECORD_BYTES = 2_000_000
 the record that it was, depends on its topic's `max.message.bytes` alone."""
 
 
+_LEAST_WAIT = 0.001
+"""librdkafka counts in milliseconds: for less it would not wait at all, and the loop would spin."""
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def seconds_since_boot() -> float:
     """Goes on while the machine is suspended, where the system can tell; so a long sleep is noticed."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(_BOOT)
 
 
 class FencedProcessor:
@@ -78,7 +83,7 @@ class FencedProcessor:
         self._paused: set[int] = set()
         self._stepped = 0.0
         self._begun = 0.0
-        self._confirmed = float("-inf")
+        self._confirmed = self._sure_until = float("-inf")
         self._consumer: Consumer
         self._transactions: Transactions
 
@@ -98,6 +103,12 @@ class FencedProcessor:
         time-out, by committing its positions once more. Thread-safe.
         """
         return self._monotonic() - self._confirmed
+
+    def surely_owner(self) -> bool:
+        """Whether the group cannot have given this process's partitions to another yet: its last confirmation is
+        younger than the session time-out. As cheap as reading a clock. Thread-safe.
+        """
+        return self._monotonic() < self._sure_until
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Works until `stop()`, then hands over: finishes what is busy, commits, leaves the group.
@@ -173,7 +184,7 @@ class FencedProcessor:
             now = self._monotonic()
             eager = bool(self._inbox) or self._wake.is_set()
             due = self._begun + settings.commit_interval if eager else self._stepped + settings.poll
-            wait = 0.0 if now >= due else min(settings.slice, due - now)
+            wait = 0.0 if now >= due else max(_LEAST_WAIT, min(settings.slice, due - now))
             if len(self._inbox) >= settings.max_batch:
                 return
             message = self._poll(wait)
@@ -228,6 +239,7 @@ class FencedProcessor:
         self._transactions.commit(records, offsets, self._ledger.metadata)
         self._ledger.commit(offsets)
         self._confirmed = self._begun
+        self._sure_until = self._begun + self.session_timeout
         self._at("committed")
 
     def _on_error(self, error: KafkaError) -> None:

@@ -322,3 +322,24 @@ def test_a_message_knows_its_size() -> None:
     assert not filled.exceeds(filled.size)
     assert filled.exceeds(filled.size - 1)
     assert not filled.exceeds(0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.from_regex(r"[A-Za-z0-9._~+=&%é-]{1,40}@[A-Za-z0-9._~@-]{1,40}", fullmatch=True))
+@example("ana.lopez+x@mailbox.example.com")
+@example(".ana@mailbox.example")
+@example("a" * 60 + "@b.example")
+@example("a" * 62 + "@b.example")
+def test_an_address_in_a_url_is_percent_encoded_the_same_both_ways(address: str) -> None:
+    row = row_of(address, address, address, 1)
+    for made in ADDRESSED:
+        assert made.fill(row, NAME, NOON) == slowly(made, row)
+
+
+ADDRESSED = [
+    _compiled(subject="Hola", html=html, text=text)
+    for html, text in (
+        ("<p>.</p><a href='https://x.example/?who={{ a }}'>x</a> {{ a }} <a href='/{{ a }}/{{ b }}'>{{ c }}</a>", None),
+        ("<a href='?q={{ a }}&r={{ a | default('x') }}'>z</a><i title='{{ a }}'>.</i>", "see /?q={{ a }} {{ a }}."),
+    )
+]

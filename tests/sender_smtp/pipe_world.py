@@ -100,9 +100,10 @@ class ListFeed:
         self.ends.append((message, outcome))
         self.on_ended(message)
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         self.flushes += 1
         self.on_flush()
+        return True
 
     def lost(self, pipe: Pipe, ending: Ending) -> None:
         self.pipe = pipe
