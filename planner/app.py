@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from planner import commands, intake
 from planner.jobs import Jobs
+from planner.originals import Originals
 from planner.state import CampaignRow, DeadLetter, Effect, decide
 from planner.strategies.resolve import resolve_strategy
 from schemas.base import Model
@@ -71,22 +72,24 @@ def build(ctx: Context, app: GuardedApp, outbox: Outbox, jobs: Jobs) -> Life:
     """The topology on a fresh app."""
     life = Life(ctx, app, outbox)
     rows = Rows(app, TABLE, ctx.installation.partitions)
-    agents = Agents(ctx, rows, jobs)
+    originals = Originals(ctx.kafka)
+    agents = Agents(ctx, rows, jobs, originals)
     add_agent(life, CAMPAIGN_REQUESTS, agents.intake_request)
     add_agent(life, CAMPAIGN_COMMANDS, agents.intake_command)
     add_agent(life, DOMAIN_COMMANDS, agents.intake_domain)
     add_agent(life, PLANNER_INPUTS, agents.decide)
-    life.closers.append(jobs.attach(life, rows))
+    life.closers += [jobs.attach(life, rows), originals.close]
     return life
 
 
 class Agents:
     """What each agent does with a record. Times are those of the record, so that reading it again changes nothing."""
 
-    def __init__(self, ctx: Context, rows: Rows, jobs: Jobs) -> None:
+    def __init__(self, ctx: Context, rows: Rows, jobs: Jobs, originals: Originals) -> None:
         self._ctx = ctx
         self._rows = rows
         self._jobs = jobs
+        self._originals = originals
 
     async def intake_request(self, record: Input) -> Handled:
         """A request of anyone, under any key."""
@@ -130,7 +133,7 @@ class Agents:
         value = self._rows.get(name)
         known = CampaignRow.decode(value) if value is not None else None
         decision = decide(known, given, self._strategy)
-        outputs = [self._effect(effect) for effect in decision.effects]
+        outputs = [await self._effect(effect) for effect in decision.effects]
         row = decision.row
         if row is None:
             return Handled(outputs, None if known is None else lambda: self._jobs.changed(name, partition, known))
@@ -153,12 +156,17 @@ class Agents:
             suffered=standing is not None and standing.state == "problems",
         )
 
-    def _effect(self, effect: Effect) -> Output:
+    async def _effect(self, effect: Effect) -> Output:
         if not isinstance(effect, DeadLetter):
             return self._output(effect.topic, effect.key, effect.record)
-        origin = effect.origin
-        record = Input(origin.topic, origin.partition, origin.offset, effect.key.encode(), effect.value, (), 0)
-        return dead_letter(self._ctx.topic(effect.topic), record, effect.error, 1, at=self._ctx.clock.now())
+        origin, extra = effect.origin, {}
+        record = await self._originals.read(origin)
+        if record is None:
+            record = Input(origin.topic, origin.partition, origin.offset, effect.key.encode(), effect.value, (), 0)
+            extra["rewritten"] = "the original is not on its topic any more; this says the same"
+        return dead_letter(
+            self._ctx.topic(effect.topic), record, effect.error, 1, at=self._ctx.clock.now(), extra=extra
+        )
 
     def _output(self, topic: Topic, key: str, record: Model) -> Output:
         return Output(self._ctx.topic(topic), key.encode(), record.encode(), record.headers())

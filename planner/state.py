@@ -87,11 +87,12 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Something that a person wrote and that cannot be done."""
+    """Something that a person wrote and that cannot be done; it stands at `origin`."""
 
     topic: Topic
     key: str
     value: bytes
+    """What it says, for when the original has expired."""
     origin: Origin
     error: str
 

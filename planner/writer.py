@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from planner.batches import PlannedBatch, encode_parts
 from schemas.base import Header, Model
-from schemas.batch import BatchPlanned, BatchRecipients, Pointer
+from schemas.batch import BatchPlanned, BatchRecipients, Pointer, part_checksum
 from schemas.campaign import Campaign
 from schemas.identity import recipients_key
 from schemas.topics import BATCH_RECIPIENTS, GATE_INPUTS, Topic
@@ -109,7 +109,9 @@ class Writer:
         self._batches.append(waiting)
         headers = BatchRecipients.headers()
         for index, (key, value, start, count) in enumerate(parts):
-            self._produce(BATCH_RECIPIENTS, key, value, headers, _Arrival(waiting, index, start, count))
+            self._produce(
+                BATCH_RECIPIENTS, key, value, headers, _Arrival(waiting, index, start, count, part_checksum(value))
+            )
         self._announce()
 
     def keys(self) -> list[bytes]:
@@ -202,9 +204,10 @@ class _Arrival:
     index: int
     start: int
     count: int
+    checksum: str
 
     def at(self, partition: int, offset: int) -> None:
         self.waiting.pointers[self.index] = Pointer(
-            partition=partition, offset=offset, start=self.start, count=self.count
+            partition=partition, offset=offset, start=self.start, count=self.count, checksum=self.checksum
         )
         self.waiting.missing -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 from pydantic import Field
@@ -22,6 +23,11 @@ MAX_PART_BYTES = 512 * 1024
 BatchState = Literal["pending", "held", "queued", "processing", "completed", "cancelled"]
 
 
+def part_checksum(value: bytes) -> str:
+    """Of a part as it is written: SHA-256, hex, the first 32 digits."""
+    return hashlib.sha256(value).hexdigest()[:32]
+
+
 class BatchRecipients(Model):
     """A part of a batch's recipients: a table whose first column is `email`."""
 
@@ -40,6 +46,7 @@ class Pointer(Model):
     offset: int
     start: int = Field(description="index in the batch of its first row")
     count: int
+    checksum: str = Field("", description="`part_checksum` of its record; empty: planned before there was one")
 
 
 class BatchPlanned(Model):

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
 
-from schemas.batch import Pointer
+from schemas.batch import Pointer, part_checksum
 from schemas.chunk import Chunk
 from streams.clients import Kafka
+from streams.errors import BrokerUnavailable, RecordGone
+from streams.fetch import Fetcher
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,13 @@ class Part:
 
 
 def parse_part(value: bytes, chunk: Chunk, pointer: Pointer) -> Part:
-    """The part that `pointer` names. Raises RecipientsError when the record is another one."""
+    """The part that `pointer` names. Raises RecipientsError when the record is another one, or was changed."""
+    checksum = part_checksum(value)
+    if pointer.checksum not in {"", checksum}:
+        raise RecipientsError(
+            f"{place(pointer)} is not what was planned: its checksum is {checksum}, not {pointer.checksum}; "
+            "the topic was made anew, or somebody else writes to it"
+        )
     try:
         data = orjson.loads(value)
         found = (data["campaign_id"], data["batch_number"], data["start"], len(data["rows"]))
@@ -79,14 +87,12 @@ class Recipients:
 
     def __init__(self, kafka: Kafka, topic: str, *, keep: int = 16, timeout: float = 10.0) -> None:
         """Keeps the `keep` parts last used; gives a fetch up after `timeout` seconds."""
-        self._kafka = kafka
+        self._fetcher = Fetcher(kafka, "recipients", timeout=timeout)
         self._topic = topic
         self._keep = keep
-        self._timeout = timeout
         self._parts: OrderedDict[tuple[int, int], Part] = OrderedDict()
         self._fetching: dict[tuple[int, int], asyncio.Task[Part]] = {}
         self._thread = ThreadPoolExecutor(1, "recipients")
-        self._consumer: Consumer | None = None
 
     def warm(self) -> None:
         """Get to know all partitions in the background: the first fetch of each would take a second longer."""
@@ -135,34 +141,20 @@ class Recipients:
 
     def _fetch(self, pointer: Pointer) -> bytes:
         """Blocks. Raises RecipientsError when there is no such record."""
-        consumer, deadline = self._reader(), time.monotonic() + self._timeout
-        at = TopicPartition(self._topic, pointer.partition, pointer.offset)
         try:
-            consumer.assign([at])
-            while time.monotonic() < deadline:
-                message = consumer.poll(0.2)
-                if message is not None and (value := _value(message, pointer)) is not None:
-                    return value
-        except KafkaException as e:
-            raise RecipientsLate(f"{place(pointer)} cannot be read: {e}") from e
-        finally:
-            consumer.unassign()
-        raise RecipientsLate(f"{place(pointer)} was not read within {self._timeout:g} s; is the broker there?")
-
-    def _reader(self) -> Consumer:
-        if self._consumer is None:
-            self._consumer = self._kafka.consumer(
-                "recipients",
-                enable_partition_eof=True,
-                fetch_wait_max_ms=50,
-                queued_min_messages=1,
-                queued_max_messages_kbytes=2048,
-                fetch_queue_backoff_ms=5,  # by default a full queue keeps the next fetch waiting for a second
+            value = self._fetcher.fetch(self._topic, pointer.partition, pointer.offset).value
+        except RecordGone:
+            value = None
+        except BrokerUnavailable as e:
+            raise RecipientsLate(str(e)) from e
+        if value is None:
+            raise RecipientsError(
+                f"{place(pointer)} is not there: the recipients were deleted, or the topic was made anew"
             )
-        return self._consumer
+        return value
 
     def _meet(self) -> None:
-        consumer, deadline = self._reader(), time.monotonic() + MEETING
+        consumer, deadline = self._fetcher.consumer(), time.monotonic() + MEETING
         try:
             known = consumer.list_topics(self._topic, timeout=5.0).topics[self._topic].partitions
             consumer.assign([TopicPartition(self._topic, p, OFFSET_END) for p in known])
@@ -174,31 +166,8 @@ class Recipients:
 
     def close(self) -> None:
         """Ends its thread and leaves the broker."""
-        if self._consumer is not None:
-            self._thread.submit(self._consumer.close)
+        self._thread.submit(self._fetcher.close)
         self._thread.shutdown(wait=True)
-
-
-def _value(message: Message, pointer: Pointer) -> bytes | None:
-    """The value of the record that was asked for; None: wait on. Raises RecipientsError when it is not there.
-
-    Reading to it is the only way to know: the embedded broker gives a wrong end of a topic when asked for it.
-    """
-    error = message.error()
-    if error is not None:
-        if error.code() in {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
-            raise RecipientsError(_gone(pointer))
-        if error.retriable() or error.code() in {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}:
-            return None
-        raise RecipientsLate(f"{place(pointer)} cannot be read: {error}")
-    value = message.value()
-    if message.offset() != pointer.offset or value is None:
-        raise RecipientsError(_gone(pointer))
-    return value
-
-
-def _gone(pointer: Pointer) -> str:
-    return f"{place(pointer)} is not there: the recipients were deleted, or the topic was made anew"
 
 
 def _pointer_of(chunk: Chunk, index: int) -> Pointer:

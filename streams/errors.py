@@ -7,6 +7,7 @@
     |   +-- BrokerAlreadyRunning another process uses its data directory
     |   `-- BrokerNotInstalled   Java, Maven, jars or the broker's binary are missing
     +-- DeliveryFailed           records were not acknowledged
+    +-- RecordGone               the record that a pointer names is not there any more
     +-- TableLost                a table is not followed any more: what it says may be old
     `-- TopicsWrong              topics are not as this installation needs them
         `-- PartitionCountChanged
@@ -47,6 +48,10 @@ class DeliveryFailed(StreamsError, OSError):
     def __init__(self, message: str, failed: int) -> None:
         super().__init__(message)
         self.failed = failed
+
+
+class RecordGone(StreamsError, LookupError):
+    """The record at a known place was compacted away, has expired, or its topic was made anew."""
 
 
 class TableLost(StreamsError, RuntimeError):

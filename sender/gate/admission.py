@@ -35,7 +35,7 @@ def batch_planned(turn: Turn, planned: BatchPlanned) -> None:
     batch = BatchRow(
         campaign_id=planned.campaign_id, number=planned.batch_number, size=planned.size,
         scheduled_for=planned.scheduled_for, sending_day=planned.sending_day,
-        pointers=tuple((p.partition, p.offset, p.start, p.count) for p in planned.pointers),
+        pointers=tuple((p.partition, p.offset, p.start, p.count, p.checksum) for p in planned.pointers),
         checksum=planned.checksum, open=[(0, planned.size)],
     )  # fmt: skip
     turn.tables.add_batch(campaign, batch)

@@ -102,7 +102,9 @@ def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit)
         batch_size=batch.size,
         round=permit.round,
         ranges=tuple(permit.ranges),
-        pointers=tuple(made(Pointer, partition=p, offset=o, start=s, count=c) for p, o, s, c in batch.pointers),
+        pointers=tuple(
+            made(Pointer, partition=p, offset=o, start=s, count=c, checksum=of) for p, o, s, c, of in batch.pointers
+        ),
         content_hash=campaign.content_hash,
         checksum=batch.checksum,
         sending_domain=plan.sending_domain,

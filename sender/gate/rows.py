@@ -96,7 +96,8 @@ class BatchRow:
     size: int
     scheduled_for: datetime
     sending_day: int = 1
-    pointers: tuple[tuple[int, int, int, int], ...] = ()
+    pointers: tuple[tuple[int, int, int, int, str], ...] = ()
+    """Partition, offset, start, count, checksum."""
     checksum: str = ""
     open: Ranges = field(default_factory=list)
     deferred: list[Later] = field(default_factory=list)
@@ -355,7 +356,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("day", "utc_day", "release_day", "unsettled", "quota_alert"), date.fromisoformat),
     **dict.fromkeys(("ranges", "open", "failed", "in_doubt", "dropped", "cancelled", "minutes", "tails"), _pairs),
     **dict.fromkeys(("days", "maybe"), lambda v: {date.fromisoformat(k): n for k, n in v.items()}),
-    "pointers": lambda v: tuple(tuple(p) for p in v),
+    "pointers": lambda v: tuple((*p, "")[:5] for p in v),  # a row of an older release has no checksums
     "permit": lambda v: from_json(Permit, v),
     "down": lambda v: from_json(Down, v),
     "account": lambda v: from_json(Account, v),

@@ -15,7 +15,7 @@ from schemas.gate_state import GateRow
 from sender.gate import eta, quota
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
-from sender.gate.rows import DomainRow, Permit, RelayRow, from_json, to_json
+from sender.gate.rows import BatchRow, DomainRow, Permit, RelayRow, from_json, to_json
 from sender.gate.settings import margin
 from sender.gate.shell import encode_row
 from sender.gate.states import ENDED, MOVES, STATES, MoveRefused, may_move, moved
@@ -184,3 +184,11 @@ def test_nothing_left_has_no_estimate() -> None:
     schedule = gate_campaign(size=1).schedule
     now = datetime(2026, 2, 2, tzinfo=UTC)
     assert eta.estimate(now, ramp_up(), schedule, eta.Standing(0, 1, False, True, 50, now, None)) is None
+
+
+def test_a_batch_of_an_older_release_has_pointers_without_checksums() -> None:
+    batch = BatchRow("c", 1, 5, datetime(2026, 2, 2, tzinfo=UTC), pointers=((0, 7, 0, 3, "abc"), (1, 8, 3, 2, "def")))
+    data = to_json(batch)
+    assert from_json(BatchRow, data).pointers == batch.pointers
+    data["pointers"] = [pointer[:4] for pointer in data["pointers"]]
+    assert from_json(BatchRow, data).pointers == ((0, 7, 0, 3, ""), (1, 8, 3, 2, ""))

@@ -14,7 +14,7 @@ from typing import Any, Self
 from waiting import eventually
 
 from schemas import topics
-from schemas.batch import BatchRecipients, Pointer, Range
+from schemas.batch import BatchRecipients, Pointer, Range, part_checksum
 from schemas.campaign import Campaign, RecipientSource, ResolvedSchedule, ResolvedTemplate, SourceFingerprint
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.event import MailEvent
@@ -146,7 +146,10 @@ class Gate:
                 campaign_id="c", batch_number=number, part=n, start=start, columns=["email", "name"], rows=rows
             )
             partition, offset = self.put(topics.BATCH_RECIPIENTS, f"c/{number}#w#{n}", record.encode())
-            pointers.append(Pointer(partition=partition, offset=offset, start=start, count=len(rows)))
+            checksum = part_checksum(record.encode())
+            pointers.append(
+                Pointer(partition=partition, offset=offset, start=start, count=len(rows), checksum=checksum)
+            )
         self.pointers[number], self._sizes[number] = tuple(pointers), len(emails)
 
     def permit(self, ranges: Sequence[Range] = (), number: int = 1, **more: Any) -> Chunk:

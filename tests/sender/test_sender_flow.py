@@ -302,6 +302,7 @@ def test_recipients_that_are_gone_or_are_not_the_ones_named_are_never_mailed(wor
         (there.model_copy(update={"offset": there.offset + 1}), "is not there"),
         (world.gate.pointers[first][0], f"should hold batch c/{number}"),
         (there.model_copy(update={"count": 4}), "4 recipients, but it holds"),
+        (there.model_copy(update={"checksum": "0" * 32}), "is not what was planned: its checksum is"),
     ):
         result = world.gate.final(world.gate.permit(number=number, pointers=(pointer,)))
         assert (result.stopped, result.begun, result.unsent) == ("error", 0, ((0, 3),))
