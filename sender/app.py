@@ -18,7 +18,7 @@ from sender.owner import Owner, Topics
 from sender.shell import Sending
 from sender.signing import signer_of
 from streams.context import Context
-from streams.fenced import FencedProcessor
+from streams.fenced import Fenced, FencedProcessor
 from streams.table import GlobalTable
 
 log = logging.getLogger(__name__)
@@ -52,12 +52,11 @@ def _serve(
     swept = sweep(directory, boot_id(), time.time())
     log.info("%d old spools went away", swept)
     spool = Spool.create(directory)
+    settled = False
     try:
-        _send(ctx, stop, campaigns, suppressions, spool)
-    except BaseException:
-        spool.close(clean=False)
-        raise
-    spool.close(clean=True)
+        settled = _send(ctx, stop, campaigns, suppressions, spool)
+    finally:
+        spool.close(clean=settled)
 
 
 def _send(
@@ -66,7 +65,8 @@ def _send(
     campaigns: GlobalTable[Campaign],
     suppressions: GlobalTable[bool],
     spool: Spool,
-) -> None:
+) -> bool:
+    """Whether everything that this process intended has its outcome."""
     owner: Owner
     processor: FencedProcessor
 
@@ -104,7 +104,7 @@ def _send(
     def stopped() -> bool:
         campaigns.check()
         suppressions.check()
-        return stop.is_set()
+        return stop.is_set() or owner.cut_off
 
     sending.open()
     try:
@@ -114,6 +114,12 @@ def _send(
         sending.abandon()
         raise
     sending.close()
+    if owner.cut_off and not stop.is_set():
+        raise Fenced(
+            "partitions went to another process before their mail had its outcome; this one leaves, so that its spool "
+            "can be read there"
+        )
+    return not owner.cut_off
 
 
 def _any(_: bytes) -> bool:

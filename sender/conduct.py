@@ -12,10 +12,10 @@ from time import monotonic
 
 from schemas.chunk import BatchControl, Chunk
 from sender.batches import Batches
-from sender.held import Held, first_grant, left_behind
-from sender.journal import core, orders, rows
+from sender.held import Held, Sought, first_grant, left_behind
+from sender.journal import core, late, orders, rows
 from sender.journal.report import Stopped
-from sender.journal.values import Ended
+from sender.journal.values import Clue, Ended
 from sender.traffic import Came, Drained, Grant, Known, Message, Runs, Want
 from sender.turn import Turn
 
@@ -118,17 +118,32 @@ class Conduct:
             held.ending = (message.stopped, message.detail)
 
     def _take_known(self, held: Held, known: Known, turn: Turn) -> None:
-        """Addresses for what the last owner left intended, and for a pending resolution."""
+        """What was looked up: for an order, of what a dead owner left, or in a spool that can be read at last."""
         chunk = held.journal.permit.chunk
         if chunk is None or held.looking != known.look:
             return
-        order, held.looking, held.order = held.order, None, None
-        if order is not None:
-            self._carry_out(held, order, known.emails, turn)
+        held.looking = None
+        if isinstance(held.sought, BatchControl):
+            self._carry_out(held, held.sought, known.emails, turn)
+        elif held.sought == "late":
+            self._settle_late(held, chunk, known, turn)
         elif held.run is None and (left := core.interrupted(held.journal)):
-            outcomes = [left_behind(chunk, i, known.emails.get(i, ""), turn.now, known.fates.get(i)) for i in left]
+            clues = core.spools_of(held.journal, left)
+            outcomes = [
+                left_behind(chunk, i, known.emails.get(i, ""), turn.now, known.fates.get(i), clues.get(i)) for i in left
+            ]
             self._take_outcomes(held, outcomes, turn)
             self._report(held, turn)
+
+    def _settle_late(self, held: Held, chunk: Chunk, known: Known, turn: Turn) -> None:
+        clues = late.unread(held.journal)
+        outcomes = [
+            left_behind(chunk, i, known.emails.get(i, ""), turn.now, fate, clues[i])
+            for i, fate in known.fates.items() if i in clues
+        ]  # fmt: skip
+        held.journal, facts = late.settle(held.journal, outcomes)
+        turn.tell(held, facts)
+        self._report(held, turn)
 
     def _carry_out(self, held: Held, order: BatchControl, emails: Mapping[int, str], turn: Turn) -> None:
         """An order on those in doubt, and the answer to it."""
@@ -137,6 +152,13 @@ class Conduct:
         held.journal, result = core.report(held.journal, turn.now)
         turn.answer(held, result.model_copy(update={"order": order.version, "resolved": found}))
         turn.touched[held.key] = held
+
+    def read_late(self, held: Held, spool: str, turn: Turn) -> None:
+        """A spool can be read that may tell of some in doubt. While something else is looked up it waits."""
+        clues = {i: clue for i, clue in late.unread(held.journal).items() if clue[0] == spool}
+        chunk = held.journal.permit.chunk
+        if clues and chunk is not None and held.looking is None and held.partition not in self.leaving:
+            self._look_up(held, chunk, list(clues), turn, "late", clues)
 
     # --- what follows
 
@@ -168,8 +190,7 @@ class Conduct:
             return
         about = orders.in_doubt(held.journal, order.indices)
         if about and chunk is not None:
-            self._look_up(held, chunk, about, turn)
-            held.order = order
+            self._look_up(held, chunk, about, turn, order)
         else:
             self._carry_out(held, order, {}, turn)
 
@@ -179,7 +200,7 @@ class Conduct:
         if chunk is None or held.looking is not None:
             return
         if left := core.interrupted(journal):
-            self._look_up(held, chunk, left, turn, core.spools_of(journal, left))
+            self._look_up(held, chunk, left, turn, "left", core.spools_of(journal, left))
         elif held.ending is not None:
             self._finish(held, *held.ending, turn)
         elif journal.control.action is not None:
@@ -197,10 +218,12 @@ class Conduct:
         turn.after.append(lambda: self._runs.start(run, chunk, grant))
 
     def _look_up(
-        self, held: Held, chunk: Chunk, indices: Sequence[int], turn: Turn, spools: Mapping[int, str] | None = None
-    ) -> None:
+        self, held: Held, chunk: Chunk, indices: Sequence[int], turn: Turn, sought: Sought,
+        clues: Mapping[int, Clue] | None = None,
+    ) -> None:  # fmt: skip
         look = held.looking = next(self._ids)
-        turn.after.append(lambda: self._runs.look_up(look, chunk, indices, spools or {}))
+        held.sought = sought
+        turn.after.append(lambda: self._runs.look_up(look, chunk, indices, clues or {}))
 
     def _finish(self, held: Held, stopped: Stopped, detail: str | None, turn: Turn) -> None:
         held.ending = None

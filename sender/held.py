@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 import orjson
 
@@ -13,13 +14,16 @@ from schemas.journal import WINDOW
 from sender.journal.recovery import settled_by
 from sender.journal.report import Stopped
 from sender.journal.spool_lines import Fate
-from sender.journal.values import BatchJournal, Ended
+from sender.journal.values import BatchJournal, Clue, Ended
 from sender.message.envelope import MessageName, message_id
 from sender.traffic import BatchKey, prefetch_limit
 
+Sought = BatchControl | Literal["left", "late"]
+"""For what addresses are looked up: an order, what a dead owner left intended, a spool that can be read at last."""
+
 Present = tuple[
     BatchJournal, BatchJournal | None, int | None, tuple[Stopped, str | None] | None, Chunk | None, int | None,
-    BatchControl | None, BatchJournal | None, float,
+    Sought, BatchJournal | None, float,
 ]  # fmt: skip
 """A batch in memory at some moment."""
 
@@ -35,8 +39,8 @@ class Held:
     ending: tuple[Stopped, str | None] | None = None
     waiting: Chunk | None = None
     looking: int | None = None
-    order: BatchControl | None = None
-    """What it looks for is asked for by this order; None: by what a dead owner left."""
+    sought: Sought = "left"
+    """What it is looked for."""
     shown: BatchJournal | None = None
     shown_at: float = 0.0
     stuck: bool = False
@@ -49,14 +53,14 @@ class Held:
     def present(self) -> Present:
         """What may change of it, as it is now. Taken before each message, so by hand."""
         return (
-            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.order,
+            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.sought,
             self.shown, self.shown_at,
         )  # fmt: skip
 
     def restore(self, present: Present) -> None:
         """As it was then."""
         (
-            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.order,
+            self.journal, self.recorded, self.run, self.ending, self.waiting, self.looking, self.sought,
             self.shown, self.shown_at,
         ) = present  # fmt: skip
 
@@ -76,14 +80,18 @@ def decode(value: bytes | None) -> Chunk | BatchControl:
     return BatchControl.model_validate_json(value or b"")
 
 
-def left_behind(chunk: Chunk, index: int, email: str, now: datetime, fate: Fate | None = None) -> Ended:
-    """An index whose owner died. Without a `fate` nobody knows whether the provider took the message."""
-    name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
+def left_behind(
+    chunk: Chunk, index: int, email: str, now: datetime, fate: Fate | None = None, clue: Clue | None = None
+) -> Ended:
+    """An index whose owner died. Without a `fate` nobody knows whether the provider took the message, until perhaps
+    the spool of the `clue` can be read."""
+    spool, round_ = clue or ("", chunk.round)
+    name = MessageName(chunk.campaign_id, chunk.batch_number, index, round_)
     unknown = Ended(
         index, "in_doubt", now, email=email, message_id=message_id(name, chunk.sending_domain), reason="unknown",
         text="the process that was to send it ended before it recorded an outcome", recovered=True,
     )  # fmt: skip
-    return unknown if fate is None else settled_by(unknown, fate)
+    return replace(unknown, unread=spool) if fate is None else settled_by(unknown, fate)
 
 
 def grouped(state: Mapping[bytes, bytes]) -> list[tuple[BatchKey, bytes | None, list[bytes]]]:

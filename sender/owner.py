@@ -20,7 +20,8 @@ from schemas.identity import batch_id
 from sender.batches import Batches
 from sender.conduct import Conduct
 from sender.held import Held, decode
-from sender.traffic import BatchKey, Message, Runs
+from sender.journal import late
+from sender.traffic import BatchKey, Message, Readable, Runs
 from sender.turn import Topics, Turn, Voice
 from streams.clock import Clock
 from streams.fenced import Effects, Input
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 GATHERED_FULL = 20_000
 """Messages of runs that wait; with more, no new inputs are taken."""
 TAKEN_AT_ONCE = 5_000
+SPOOL_SECONDS = 5.0
+"""How often it is tried to read the spool of a process that was suspended when its work was taken over."""
 TRIES = 3
 """How often the handling of something may fail before it is a dead letter and its batch left to the next owner."""
 
@@ -49,14 +52,17 @@ class Owner:
         self._clock = clock
         self._voice = Voice(topics, tags, real)
         self._wake = wake
-        self._inbox: deque[Message] = deque()
+        self._inbox: deque[Message | Readable] = deque()
+        self._tried_spools = float("-inf")
         self._batches = Batches()
         self._conduct = Conduct(runs, self._batches, spool=spool, real=real)
         self._refused: set[str] = set()  # permits that are dead letters: the gate repeats them
+        self.cut_off = False
+        """Whether a run was halted whose batch went to another owner: what it had begun is known to our spool alone."""
 
     # --- the other thread
 
-    def post(self, message: Message) -> None:
+    def post(self, message: Message | Readable) -> None:
         """Something for the next step."""
         self._inbox.append(message)
         self._wake()
@@ -81,6 +87,7 @@ class Owner:
         for held in self._batches.unload(partition):
             if held.run is not None:
                 self._runs.halt(held.run)
+                self.cut_off = True
         self._conduct.leaving.discard(partition)
 
     def busy(self, partition: int) -> bool:
@@ -93,6 +100,7 @@ class Owner:
         for record in inputs:
             self._take_input(record, turn)
         self._look_round(turn)
+        self._try_spools()
         self._batches.write(turn)
         if self._inbox:
             self._wake()
@@ -133,7 +141,11 @@ class Owner:
         else:
             self._conduct.take_order(partition, value, turn)
 
-    def _take_message(self, message: Message, turn: Turn) -> None:
+    def _take_message(self, message: Message | Readable, turn: Turn) -> None:
+        if isinstance(message, Readable):
+            for one in list(self._batches.held.values()):
+                self._guarded(one, partial(self._conduct.read_late, one, message.spool, turn), turn)
+            return
         held = self._batches.held.get(message.batch)
         if held is not None:
             self._guarded(held, lambda: self._conduct.take_message(held, message, turn), turn)
@@ -143,6 +155,16 @@ class Owner:
         for held in list(self._batches.active.values()):
             if held.partition not in self._conduct.leaving:
                 self._guarded(held, partial(self._conduct.look_at, held, turn), turn)
+
+    def _try_spools(self) -> None:
+        """Now and then: whether the processes have died by now whose spools may tell of those in doubt."""
+        now = self._voice.real()
+        if now - self._tried_spools < SPOOL_SECONDS:
+            return
+        self._tried_spools = now
+        names = {clue[0] for held in self._batches.held.values() for clue in late.unread(held.journal).values()}
+        if names:
+            self._runs.try_spools(sorted(names))
 
     # --- what fails
 

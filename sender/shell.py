@@ -21,6 +21,7 @@ from sender.gathering import Gathering
 from sender.journal.report import Stopped
 from sender.journal.spool import Slip, Spool
 from sender.journal.spool_dead import Evidence, boot_id, read_dead
+from sender.journal.values import Clue
 from sender.line import LineRelay
 from sender.piped import PipedRun
 from sender.recipients import Recipients, RecipientsError
@@ -30,7 +31,7 @@ from sender.single import SingleRun
 from sender.smtp.pool import ConnectionPool
 from sender.smtp.relay import SmtpRelay
 from sender.surroundings import CannotSend, CannotYet, Surroundings
-from sender.traffic import Grant, Known, Message
+from sender.traffic import Grant, Known, Message, Readable
 from sender.worker import Compiled
 from streams.clients import Kafka
 from streams.clock import Clock
@@ -58,7 +59,7 @@ class Sending:
         campaign: Callable[[str], Campaign | None],
         suppressed: Callable[[str], bool],
         compile_campaign: Callable[[Campaign], Compiled],
-        post: Callable[[Message], None],
+        post: Callable[[Message | Readable], None],
         alive: Callable[[], bool],
         spool: Spool | None = None,
     ) -> None:
@@ -122,8 +123,11 @@ class Sending:
             found.halt()  # at once: the loop may be about to write
         self._loop.call_soon_threadsafe(self._with, run, Run.wake)
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:
-        self._loop.call_soon_threadsafe(self._spawn, self._look_up(look, chunk, indices, spools))
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], clues: Mapping[int, Clue]) -> None:
+        self._loop.call_soon_threadsafe(self._spawn, self._look_up(look, chunk, indices, clues))
+
+    def try_spools(self, names: Sequence[str]) -> None:
+        self._loop.call_soon_threadsafe(self._spawn, self._try_spools(names))
 
     def settled(self, run: int, indices: Sequence[int]) -> None:
         slip = self._slips.get(run)
@@ -234,7 +238,7 @@ class Sending:
             )
         return campaign
 
-    async def _look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:
+    async def _look_up(self, look: int, chunk: Chunk, indices: Sequence[int], clues: Mapping[int, Clue]) -> None:
         emails = {}
         for index in indices:
             try:
@@ -244,11 +248,16 @@ class Sending:
                 emails.update(dict.fromkeys(set(indices) - emails.keys(), ""))
                 break
         fates = {}
-        for index, spool in spools.items():
+        for index, (spool, round_) in clues.items():
             evidence = await self._evidence(spool)
             if evidence is not None:
-                fates[index] = evidence.of(chunk.campaign_id, chunk.batch_number, index, chunk.round)
+                fates[index] = evidence.of(chunk.campaign_id, chunk.batch_number, index, round_)
         self._post(Known((chunk.campaign_id, chunk.batch_number), look, emails, fates))
+
+    async def _try_spools(self, names: Sequence[str]) -> None:
+        for name in names:
+            if await self._evidence(name) is not None:
+                self._post(Readable(name))
 
     async def _evidence(self, name: str) -> Evidence | None:
         """What a spool proves; None: nothing, or not yet."""

@@ -11,7 +11,7 @@ from schemas.chunk import Chunk
 from schemas.journal import WINDOW
 from sender.journal.report import Stopped
 from sender.journal.spool_lines import Fate
-from sender.journal.values import Ended
+from sender.journal.values import Clue, Ended
 
 BatchKey = tuple[str, int]
 """(campaign id, batch number)."""
@@ -77,7 +77,15 @@ class Known:
     fates: Mapping[int, Fate] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A spool can be read now: its process has died."""
+
+    spool: str
+
+
 Message = Want | Came | Drained | Known
+"""About a batch."""
 
 
 class Runs(Protocol):
@@ -98,8 +106,11 @@ class Runs(Protocol):
     def halt(self, run: int) -> None:
         """The batch belongs to another by now: touch no wire any more. Nothing is answered."""
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None:
-        """Say the addresses of these indices by `Known`, and what the spools prove of those that they name."""
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], clues: Mapping[int, Clue]) -> None:
+        """Say the addresses of these indices by `Known`, and what spools prove of those that have a clue."""
+
+    def try_spools(self, names: Sequence[str]) -> None:
+        """Say `Readable` of each of these whose process has died by now."""
 
     def settled(self, run: int, indices: Sequence[int]) -> None:
         """The outcomes of these are committed. Said before any of them is granted again."""

@@ -29,7 +29,7 @@ from schemas.chunk import Chunk, ChunkResult
 from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
 from sender.journal.drafts import Count, Draft
 from sender.journal.report import Stopped, answer_older, finished, may_go, reported
-from sender.journal.values import BatchJournal, Control, Ended, Fact, Permit, Window, pieces
+from sender.journal.values import BatchJournal, Clue, Control, Ended, Fact, Permit, Window, pieces
 
 Taken = Literal["started", "ignored", "waiting", "answered"]
 Answer = tuple[BatchJournal, Taken, ChunkResult | None]
@@ -126,10 +126,10 @@ def interrupted(journal: BatchJournal) -> list[int]:
     ]  # fmt: skip
 
 
-def spools_of(journal: BatchJournal, indices: Iterable[int]) -> dict[int, str]:
-    """By index: the spool that may tell what became of it, where there is one."""
-    found = ((i, journal.windows[i - i % WINDOW].spool) for i in indices)
-    return {i: spool for i, spool in found if spool is not None}
+def spools_of(journal: BatchJournal, indices: Iterable[int]) -> dict[int, Clue]:
+    """By index: the spool that may tell what became of it, and its round; where there is one."""
+    found = ((i, journal.windows[i - i % WINDOW]) for i in indices)
+    return {i: (w.spool, w.rounds[i - w.start]) for i, w in found if w.spool is not None}
 
 
 def intended(journal: BatchJournal) -> int:
@@ -257,4 +257,6 @@ def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) ->
         draft.defer(at)
     else:
         draft.states[at] = LETTER[outcome.kind]
+        if outcome.unread and outcome.kind == "in_doubt":
+            draft.may_be_told(at, outcome.unread)
     draft.attempts[at] = attempt

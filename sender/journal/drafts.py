@@ -7,8 +7,9 @@ from datetime import date, datetime
 
 from schemas.calendar import local_day, next_midnight
 from schemas.chunk import SendError
+from schemas.journal import IN_DOUBT
 from sender.journal.report import clipped
-from sender.journal.values import Ended, Permit, Window
+from sender.journal.values import Ended, Permit, Window, without
 
 ERRORS_KEPT = 5
 """How many of the last errors a report carries."""
@@ -17,7 +18,7 @@ ERRORS_KEPT = 5
 class Draft:
     """A window while several of its indices change."""
 
-    __slots__ = ("attempts", "deferrals", "rounds", "states", "window")
+    __slots__ = ("attempts", "deferrals", "rounds", "states", "unread", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -26,6 +27,7 @@ class Draft:
         self.attempts = list(window.attempts)
         self.deferrals = list(window.deferrals)
         """Empty: none was deferred."""
+        self.unread: dict[str, tuple[int, ...]] = dict(window.unread)
 
     def deferred(self, at: int) -> int:
         """How often the index at offset `at` was deferred in its round."""
@@ -38,11 +40,17 @@ class Draft:
 
     def frozen(self) -> Window:
         """The window as it is now."""
-        w = self.window
+        w, unread = self.window, self.unread
+        if unread:
+            unread = without(unread, {at for at, letter in enumerate(self.states) if letter != IN_DOUBT})
         return Window(
             w.start, "".join(self.states), tuple(self.rounds), tuple(self.attempts), w.permit_id, w.at, w.spool,
-            tuple(self.deferrals),
+            tuple(self.deferrals), unread,
         )  # fmt: skip
+
+    def may_be_told(self, at: int, spool: str) -> None:
+        """Nobody knows what became of an index; the spool may tell, once it can be read."""
+        self.unread[spool] = (*self.unread.get(spool, ()), at)
 
 
 class Count:

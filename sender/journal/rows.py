@@ -85,6 +85,7 @@ def _window_row(journal: BatchJournal, w: Window) -> Row:
         "content_hash": journal.content_hash,
         "spool": w.spool,
         "deferrals": w.deferrals,
+        "unread": w.unread,
         "at": rfc3339(w.at),
     }
     return window_key(journal.campaign_id, journal.batch_number, w.start), orjson.dumps(value)
@@ -124,7 +125,10 @@ def _without_windows(journal: BatchJournal) -> BatchJournal:
 
 
 def _window(e: JournalEntry) -> Window:
-    return Window(e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool, tuple(e.deferrals))
+    unread = {spool: tuple(places) for spool, places in e.unread.items()}
+    return Window(
+        e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool, tuple(e.deferrals), unread
+    )
 
 
 def _spans(journal: BatchJournal) -> Iterator[Span]:

@@ -28,9 +28,10 @@ def boot_id() -> str:
 def read_dead(directory: Path, name: str, boot: str) -> Evidence | None:
     """What the spool `name` (as an intention records it) proves; None: nothing.
 
-    None when it is of another boot than `boot` (the present one) or another machine, when its process may
-    still be alive, and when its files are not all there. Then everything that was intended is in doubt. May
-    be called by several processes at once, and again. Raises OSError for a file that cannot be read.
+    None when it is of another boot than `boot` (the present one) or another machine, and when its process may
+    still be alive. Then everything that was intended is in doubt. So it is when its files are not all there, but
+    then for good: the evidence is damaged. May be called by several processes at once, and again. Raises OSError
+    for a file that cannot be read.
     """
     token, at, of_boot = name.partition("@")
     if not at or of_boot != boot or not token.isalnum():
@@ -42,8 +43,7 @@ def read_dead(directory: Path, name: str, boot: str) -> Evidence | None:
     try:
         found = lines.read(files)
     except Missing as e:
-        log.warning("spool %s proves nothing: %s", token, e)
-        return None
+        found = Evidence(damage=str(e))
     if found.damage:
         log.warning("spool %s: %s", token, found.damage)
     return found

@@ -6,7 +6,7 @@ may change; `sender.journal.rows` how it is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Literal
@@ -15,6 +15,9 @@ from schemas.batch import Range
 from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
 from schemas.event import EventType
 from schemas.journal import NEVER, OPEN, WINDOW
+
+Clue = tuple[str, int]
+"""Where something may be found out about an index: a spool, and the round in which it was begun."""
 
 EndKind = Literal["accepted", "failed", "in_doubt", "suppressed", "deferred", "not_begun"]
 
@@ -33,19 +36,26 @@ class Window:
     """Where the process that began them records what it puts on a wire."""
     deferrals: tuple[int, ...] = ()
     """How often each was deferred in its round; empty: none was."""
+    unread: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """By spool: offsets in doubt because it could not be read when its process was gone. It may be, later."""
 
     def deferred(self, i: int) -> int:
         """How often the index at offset `i` was deferred in its round."""
         return self.deferrals[i] if self.deferrals else 0
 
-    def with_state(self, at: int, letter: str, round_: int | None = None) -> Window:
-        """The same with one index changed, the `at`th of the window; `round_` None: as it is. Who is open again was
-        not deferred yet."""
-        rounds = self.rounds if round_ is None else (*self.rounds[:at], round_, *self.rounds[at + 1 :])
-        counts = self.deferrals
+    def with_state(self, at: int, letter: str, round_: int | None = None, attempts: int | None = None) -> Window:
+        """The same with one index changed, the `at`th of the window; its round and attempts None: as they are. Who is
+        open again was not deferred yet."""
+        rounds, tries, counts = self.rounds, self.attempts, self.deferrals
+        if round_ is not None:
+            rounds = (*rounds[:at], round_, *rounds[at + 1 :])
+        if attempts is not None:
+            tries = (*tries[:at], attempts, *tries[at + 1 :])
         if letter == OPEN and self.deferred(at):
             counts = (*counts[:at], 0, *counts[at + 1 :])
-        return replace(self, states=self.states[:at] + letter + self.states[at + 1 :], rounds=rounds, deferrals=counts)
+        states = self.states[:at] + letter + self.states[at + 1 :]
+        unread = without(self.unread, {at})
+        return replace(self, states=states, rounds=rounds, attempts=tries, deferrals=counts, unread=unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,8 @@ class Ended:
     reason: str = ""
     provider_id: str = ""
     recovered: bool = False
+    unread: str = ""
+    """With `recovered`: the spool that may tell more once it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +157,12 @@ class Fact:
     ended: Ended
     round: int
     attempt: int
+
+
+def without(unread: Mapping[str, tuple[int, ...]], offsets: Collection[int]) -> dict[str, tuple[int, ...]]:
+    """What spools may still tell, when nothing more is to be learnt of these offsets of a window."""
+    left = {spool: tuple(at for at in found if at not in offsets) for spool, found in unread.items()}
+    return {spool: found for spool, found in left.items() if found}
 
 
 def merged(indices: Iterable[int]) -> tuple[Range, ...]:

@@ -13,7 +13,7 @@ from journals import NOON, chunk, control
 from schemas.base import Model
 from schemas.chunk import Chunk, ChunkResult
 from sender.journal import core
-from sender.journal.values import Ended
+from sender.journal.values import Clue, Ended
 from sender.owner import Owner, Topics
 from sender.traffic import Came, Drained, Grant
 from streams.clock import ManualClock
@@ -39,7 +39,9 @@ class Runs:
 
     def settled(self, run: int, indices: Sequence[int]) -> None: ...
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], spools: Mapping[int, str]) -> None: ...
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], clues: Mapping[int, Clue]) -> None: ...
+
+    def try_spools(self, names: Sequence[str]) -> None: ...
 
 
 @dataclass

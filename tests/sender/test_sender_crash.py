@@ -74,6 +74,24 @@ class Senders:
         self.gate.until(N)
         assert self.gate.kinds() == Counter({"accepted": result.accepted, "in_doubt": len(doubt)}) + Counter()
 
+    def settled_late(self, result: ChunkResult) -> None:
+        """A spool that can be read at last says of all but those on a wire what became of them."""
+
+        def told() -> ChunkResult | None:
+            self.gate.hear()
+            last = max(self.gate.results, key=lambda r: r.version)
+            return last if len(_indices(last.in_doubt)) <= CONNECTIONS else None
+
+        last = eventually(told, 60, lambda: f"fewer in doubt than {self.gate.results[-1].in_doubt}")
+        assert last is not None
+        assert set(_indices(last.open)) <= set(_indices(result.in_doubt))
+        if last.open:
+            last = self.gate.final(self.gate.permit(last.open, connections=CONNECTIONS))
+        mailed, doubt = self.mailed(), _indices(last.in_doubt)
+        assert {a: n for a, n in mailed.items() if n > 1} == {}
+        assert (last.accepted + len(doubt), last.open, last.failed) == (N, (), ())
+        assert {f"p{i}@mail.example" for i in range(N) if i not in doubt} <= set(mailed)
+
 
 def _indices(ranges: tuple[Range, ...]) -> list[int]:
     return [i for start, end in ranges for i in range(start, end)]
@@ -150,21 +168,38 @@ def test_partitions_move_to_a_new_process_with_nobody_in_doubt(senders: Senders)
     assert senders.mailed().total() == N + 8 * 150
 
 
-def test_a_suspended_sender_that_wakes_as_a_zombie_mails_nobody_again(senders: Senders) -> None:
+def test_a_suspended_sender_wakes_as_a_zombie_that_mails_nobody_again_and_leaves(senders: Senders) -> None:
     senders.start("s1")
     chunk = senders.gate.permit(rate=RATE, connections=CONNECTIONS)
     senders.until_mailed(120)
     senders.signal("s1", signal.SIGSTOP)
     senders.start("s2")
     result = senders.gate.final(chunk, 90)
+    assert len(_indices(result.in_doubt)) <= CONNECTIONS + 2 * prefetch_limit(CONNECTIONS, RATE)
     senders.signal("s1", signal.SIGCONT)
-    # Either a commit is refused and it leaves, or it hears of its loss first and is a member like any other.
-    eventually(lambda: senders.running["s1"].poll() == 3 or "no longer owns [" in senders.log("s1"), 30)
-    senders.settled(result)
+    # A commit is refused, or it hears of its loss first; either way its spool can be read when it has left.
+    eventually(lambda: senders.running["s1"].poll() == 3, 60, lambda: senders.log("s1")[-2000:])
+    senders.settled_late(result)
     senders.gate.plan(people(50, "later.example"), 2)
     assert senders.gate.final(senders.gate.permit(number=2), 60).accepted == 50
     assert max(senders.mailed().values()) == 1
-    assert len(_indices(result.in_doubt)) <= CONNECTIONS + 2 * prefetch_limit(CONNECTIONS, RATE)
+
+
+def test_what_a_suspended_sender_left_in_doubt_is_settled_when_it_dies_also_by_an_owner_after_the_next(
+    senders: Senders,
+) -> None:
+    senders.start("s1")
+    chunk = senders.gate.permit(rate=RATE, connections=CONNECTIONS)
+    senders.until_mailed(120)
+    senders.signal("s1", signal.SIGSTOP)
+    senders.start("s2")
+    result = senders.gate.final(chunk, 90)
+    assert result.in_doubt  # it had not ended, so somebody was intended
+    senders.signal("s2", signal.SIGTERM)
+    assert senders.running["s2"].wait(20) == 0
+    senders.start("s3")
+    senders.signal("s1", signal.SIGKILL)
+    senders.settled_late(result)
 
 
 def test_a_permit_that_runs_out_while_nobody_owns_it_is_answered_and_not_begun(senders: Senders) -> None:
