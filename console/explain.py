@@ -41,6 +41,8 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
     lines: list[str] = []
     if progress.state in _ENDED:
         lines.append(_ENDED[progress.state])
+        if progress.archived_at is not None:
+            lines.append(f"It was archived at {progress.archived_at:%Y-%m-%d %H:%M} UTC: its recipients are gone.")
         lines += [f"{p.field}: {p.problem}" for p in progress.problems]
     elif progress.in_flight and not any(hold.reason in _BLOCKING for hold in progress.holds):
         lines.append(f"It is going out: {progress.in_flight} messages are permitted or on the wire right now.")
@@ -51,7 +53,7 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
         )  # fmt: skip
     if progress.state not in {"cancelled", "rejected"}:
         lines += [sentence(hold, now) for hold in progress.holds]
-    if progress.failed:
+    if progress.failed and progress.archived_at is None:
         again = f"`rampa campaign retry {progress.campaign_id}` tries them again"
         lines.append(f"{progress.failed} recipients failed; {again}.")
     lines += [clean(f"{e.email or 'a whole batch'}: {e.error} ({e.attempts} tries)") for e in progress.last_errors[-5:]]

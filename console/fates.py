@@ -31,12 +31,18 @@ NAMES = {
 STATES = (*dict.fromkeys(NAMES.values()), "cancelled", "invalid", "duplicate")
 
 
-def fates(access: Access, campaign_id: str) -> Iterator[dict[str, Any]]:
+def fates(access: Access, campaign_id: str, *, archived: bool = False) -> Iterator[dict[str, Any]]:
     """One mapping a recipient: email, state, batch_number, index, row (of those never planned), reason.
 
     What was put on a wire is the senders' journal; what is to be released again, was cancelled or was given up with
-    its chunk is the gate's table.
+    its chunk is the gate's table. Of an archived campaign only those that were never planned are known.
     """
+    if not archived:
+        yield from _planned(access, campaign_id)
+    yield from _never_planned(access, campaign_id)
+
+
+def _planned(access: Access, campaign_id: str) -> Iterator[dict[str, Any]]:
     windows = _windows(access, campaign_id)
     gate = _gate_rows(access, campaign_id)
     seen: set[tuple[int, int]] = set()
@@ -52,7 +58,6 @@ def fates(access: Access, campaign_id: str) -> Iterator[dict[str, Any]]:
         for i, cells in enumerate(part.rows, part.start):
             state, reason = fate(windows.get((part.batch_number, i), OPEN), i, row)
             yield _fate(str(cells[email]), state, part.batch_number, i, reason=reason)
-    yield from _never_planned(access, campaign_id)
 
 
 def fate(letter: str, index: int, row: Mapping[str, Any]) -> tuple[str, str]:

@@ -164,8 +164,9 @@ _ENDED = frozenset({"completed", "cancelled", "rejected", "failed"})
 def pointless(order: CampaignCommand, now: CampaignProgress) -> str | None:
     """Why an order can do nothing to a campaign that stands so; None when it can. Pure."""
     action, state = order.action, now.state
-    if state in {"rejected", "failed"}:
-        return f"it was {state}; nothing of it is sent"
+    if state in {"rejected", "failed"} or now.archived_at is not None:
+        was = state if now.archived_at is None else f"archived at {now.archived_at:%Y-%m-%d %H:%M} UTC"
+        return f"it was {was}; nothing of it is sent"
     if action in {"pause", "resume", "strategy"} and state in _ENDED:
         return f"it is {state}; there is nothing left to {'change' if action == 'strategy' else action}"
     if action == "cancel" and state == "completed":

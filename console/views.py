@@ -45,6 +45,8 @@ def status_panel(progress: CampaignProgress) -> RenderableType:
     )
     eta = f"   expected end {progress.eta:%Y-%m-%d %H:%M} UTC" if progress.eta else ""
     facts.add_row("progress", f"{progress.percent:.1f} %   {progress.per_minute:.1f} a minute{eta}")
+    if progress.archived_at is not None:
+        facts.add_row("archived", f"{progress.archived_at:%Y-%m-%d %H:%M} UTC: its recipients are gone")
     lines: list[RenderableType] = [head, facts]
     lines += [Text(f"{p.field}: {p.problem}", style="red") for p in progress.problems]
     lines += [Text(f"warning: {w}", style="yellow") for w in progress.warnings]

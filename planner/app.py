@@ -6,8 +6,10 @@
     domain.commands    --intake_domain--->   gate.inputs           under the domain's relay
     planner.inputs     --decide---------->   campaigns, campaign.progress, gate.inputs, dead letters
                                      '--->   the table `campaigns`: one row a campaign, never removed
+    gate               --------------->      planner.inputs        a campaign is archived: its recipients are to go
     the table          --jobs (threads)-->   batch.recipients, campaign.invalid_rows, gate.inputs,
-                                             campaign.progress; then planner.inputs (resolved, planned, refused)
+                                             campaign.progress; then planner.inputs (resolved, planned, refused,
+                                             admitted, expired, cleared)
     campaign.progress  --followed-------->   until the gate shows a plan, it is published again
 
 An input counts as read when its row and all its outputs are acknowledged (`streams/faust_app.py`).

@@ -19,6 +19,7 @@ from typing import Literal, Self
 
 import orjson
 
+from planner.archive import Clearing
 from planner.errors import SourceUnavailable
 from planner.job import Work, work_on
 from planner.state import CampaignRow
@@ -83,6 +84,7 @@ class Jobs:
         self._owned: set[int] = set()
         self._generation = -1
         self._producers = Producers(ctx)
+        self._clearing = Clearing(ctx, self._producers, self._wake)
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._progress: GlobalTable[str] = GlobalTable(ctx.kafka, ctx.topic(CAMPAIGN_PROGRESS), _state_of)
@@ -98,6 +100,7 @@ class Jobs:
     ) -> None:
         for job in self._jobs.values():
             job.cancel.set()
+        self._clearing.stop()
         self._progress.close()
         self._reputation.close()
 
@@ -131,6 +134,7 @@ class Jobs:
                 self._clear_away(campaign_id, job.leftovers)
         if not row.open:
             self._open.pop(campaign_id, None)
+            self._clearing.forget(campaign_id)
         elif campaign_id in self._open:
             self._open[campaign_id].row = row
         else:
@@ -173,6 +177,7 @@ class Jobs:
         for name, one in list(self._open.items()):
             if one.partition not in keep:
                 del self._open[name]
+                self._clearing.forget(name)
                 job = self._jobs.pop(name, None)
                 if job is not None:
                     job.cancel.set()
@@ -184,6 +189,7 @@ class Jobs:
             told = self._next(name, one, now)
             if told is not None:
                 inputs.append(told)
+        self._clearing.go()
         await life.outbox.send(inputs)
 
     def _next(self, name: str, one: _Open, now: float) -> Output | None:
@@ -192,10 +198,19 @@ class Jobs:
             return self._plan(name, one, now)
         if one.row.complete is not None:
             return self._confirm(name, one, now)
+        if one.row.archived_at is not None:
+            return self._clear(name, one, now)
         if now - one.since > COMMANDS_WAIT and now - one.told_at > COMMANDS_WAIT:
             one.told_at = now
             return self._input(name, self._word(name, one.row, "expired"))
         return None
+
+    def _clear(self, name: str, one: _Open, now: float) -> Output | None:
+        """Its owner is told once its recipients are gone."""
+        if not self._clearing.cleared(name, one.row.created_at) or now - one.told_at < REPORT_AGAIN_AFTER:
+            return None
+        one.told_at = now
+        return self._input(name, self._word(name, one.row, "cleared"))
 
     def _confirm(self, name: str, one: _Open, now: float) -> Output | None:
         """The plan again, until the gate's progress shows the campaign."""
@@ -289,7 +304,9 @@ class Jobs:
         state = self._progress.get(name)
         return state is not None and state not in NOT_ADMITTED
 
-    def _word(self, name: str, row: CampaignRow, kind: Literal["admitted", "expired", "refused"]) -> PlannerInput:
+    def _word(
+        self, name: str, row: CampaignRow, kind: Literal["admitted", "expired", "refused", "cleared"]
+    ) -> PlannerInput:
         return PlannerInput(campaign_id=name, kind=kind, origin=row.origin, received_at=self._ctx.clock.now())
 
     def _input(self, name: str, word: PlannerInput) -> Output:

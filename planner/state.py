@@ -62,6 +62,10 @@ class CampaignRow(Model):
     waiting: tuple[PlannerInput, ...] = ()
     """Commands that came before the plan was written: the gate would not know the campaign yet."""
     problems: tuple[Problem, ...] = ()
+    archived_at: Instant | None = None
+    """The gate has archived it: its recipients are to go."""
+    cleared: bool = False
+    """They are gone."""
 
     def encode(self) -> bytes:
         return orjson.dumps(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
@@ -69,7 +73,8 @@ class CampaignRow(Model):
     @property
     def open(self) -> bool:
         """Whether there is something to do without a new input."""
-        return self.state in {"planning", "unknown"} or self.complete is not None
+        leaving = self.archived_at is not None and not self.cleared
+        return self.state in {"planning", "unknown"} or self.complete is not None or leaving
 
 
 class ForbiddenMove(AssertionError):
@@ -149,11 +154,13 @@ def _request(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy)
             ),
             (_planning(given, request),),
         )
-    if known.content_hash == content or known.state == "rejected":
+    archived = known.state == "published" and known.archived_at is not None
+    if (known.content_hash == content and not archived) or known.state == "rejected":
         return NOTHING
     error = (
-        f"campaign_id: {given.campaign_id!r} is taken by a campaign with other content ({known.state}), which is not "
-        "touched; an id is never used again, so send this one under an id of its own"
+        f"campaign_id: {given.campaign_id!r} is taken by a campaign "
+        + (f"that {_archived(known)}" if archived else f"with other content ({known.state}), which is not touched")
+        + "; an id is never used again, so send this one under an id of its own"
     )
     value = request.model_dump_json(by_alias=True, exclude_unset=True).encode()
     return Decision(effects=(DeadLetter(CAMPAIGN_REQUESTS, given.campaign_id, value, given.origin, error),))
@@ -236,8 +243,9 @@ def _command(known: CampaignRow | None, given: PlannerInput, resolve: ResolveStr
             return NOTHING
         row = CampaignRow(state="unknown", origin=given.origin, created_at=given.received_at, waiting=(given,))
         return Decision(row)
-    if known.state in {"rejected", "failed"}:
-        return Decision(effects=(_dead_command(given, f"the campaign was {known.state}; nothing of it is sent"),))
+    if known.state in {"rejected", "failed"} or known.archived_at is not None:
+        what = _archived(known) if known.state == "published" else f"was {known.state}"
+        return Decision(effects=(_dead_command(given, f"the campaign {what}; nothing of it is sent"),))
     if known.state == "published":
         return Decision(effects=tuple(_forward(known, given, resolve)))
     seen = any(older(given.origin, waiting.origin) for waiting in known.waiting)
@@ -250,6 +258,23 @@ def _expired(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy)
     error = f"there is no campaign {given.campaign_id!r}; `rampa campaign list` shows those that there are"
     effects = tuple(_dead_command(waiting, error) for waiting in known.waiting)
     return Decision(known.model_copy(update={"state": "rejected", "waiting": ()}), effects)
+
+
+def _archive(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy) -> Decision:
+    """The gate's word. (A row of an id that was rejected, and is free, was never the gate's.)"""
+    if known is None or known.archived_at is not None or known.state in {"unknown", "rejected"}:
+        return NOTHING
+    return Decision(known.model_copy(update={"archived_at": given.received_at, "cleared": False, "complete": None}))
+
+
+def _cleared(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy) -> Decision:
+    if known is None or known.archived_at is None or known.cleared or known.origin != given.origin:
+        return NOTHING
+    return Decision(known.model_copy(update={"cleared": True}))
+
+
+def _archived(row: CampaignRow) -> str:
+    return f"was archived at {row.archived_at:%Y-%m-%d %H:%M} UTC, and its recipients are gone"
 
 
 def _forward(row: CampaignRow, given: PlannerInput, resolve: ResolveStrategy) -> list[Effect]:
@@ -315,4 +340,6 @@ _DECIDERS: dict[str, Callable[[CampaignRow | None, PlannerInput, ResolveStrategy
     "refused": _refused,
     "admitted": _admitted,
     "expired": _expired,
+    "archive": _archive,
+    "cleared": _cleared,
 }

@@ -63,7 +63,7 @@ class DomainCommand(UserModel):
 
 
 PlannerInputKind = Literal[
-    "request", "command", "invalid", "resolved", "planned", "refused", "admitted", "expired",
+    "request", "command", "invalid", "resolved", "planned", "refused", "admitted", "expired", "archive", "cleared",
 ]  # fmt: skip
 
 
@@ -73,7 +73,8 @@ class PlannerInput(Model):
     From people: a validated `request` or `command`, or a request that is `invalid` (its problems). From the
     planner's own work, so that a campaign's row follows from this topic alone: `resolved` (the campaign with
     nothing open), `planned` (its batches are written), `refused` (it cannot be), `admitted` (the gate has it),
-    `expired` (a command's campaign never came). Their `origin` is that of the request that they belong to.
+    `expired` (a command's campaign never came), `cleared` (an archived campaign's recipients are gone). Their
+    `origin` is that of the request that they belong to. From the gate: `archive` (its recipients are to go).
     """
 
     campaign_id: str

@@ -79,7 +79,7 @@ DOMAIN_COMMANDS = Topic(
     "An order to a sending domain: pause, resume.", retention_days=7, dead_letters=True,
 )  # fmt: skip
 PLANNER_INPUTS = Topic(
-    "planner.inputs", "campaign id", (PlannerInput,), ("planner",), ("planner",),
+    "planner.inputs", "campaign id", (PlannerInput,), ("planner", "gate"), ("planner",),
     "Validated requests and commands, where one owner decides.", retention_days=7, dead_letters=True,
 )  # fmt: skip
 CAMPAIGNS = Topic(

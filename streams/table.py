@@ -26,8 +26,15 @@ V = TypeVar("V")
 class TopicReader:
     """Reads all partitions of one topic; knows when it has reached what stood there when it began."""
 
-    def __init__(self, kafka: Kafka, topic: str, *, from_beginning: bool = True, timeout: float = 30.0) -> None:
-        """Waits up to `timeout` seconds for the topic. Raises `TopicsWrong` when there is none."""
+    def __init__(
+        self, kafka: Kafka, topic: str, *, from_beginning: bool = True, since: float | None = None,
+        timeout: float = 30.0,
+    ) -> None:  # fmt: skip
+        """Waits up to `timeout` seconds for the topic. Raises `TopicsWrong` when there is none.
+
+        `since`: begins with the first record of that time (Unix seconds) or later, where the broker finds it by its
+        time; else at the beginning. Raises `KafkaException` when it cannot be asked.
+        """
         self.topic = topic
         self._consumer = kafka.consumer(
             f"reader.{topic}", auto_offset_reset="earliest", enable_partition_eof=True, fetch_wait_max_ms=100
@@ -39,7 +46,10 @@ class TopicReader:
             raise
         self._behind = set(partitions)
         where = OFFSET_BEGINNING if from_beginning else OFFSET_END
-        self._consumer.assign([TopicPartition(topic, p, where) for p in partitions])
+        places = [TopicPartition(topic, p, where) for p in partitions]
+        if since is not None and not kafka.embedded:
+            places = self._by_time(partitions, since, timeout)
+        self._consumer.assign(places)
 
     @property
     def at_end(self) -> bool:
@@ -70,6 +80,15 @@ class TopicReader:
         else:
             log.warning("%s: %s; going on", self.topic, error.str())
         return None
+
+    def _by_time(self, partitions: list[int], since: float, timeout: float) -> list[TopicPartition]:
+        asked = [TopicPartition(self.topic, p, max(0, int(since * 1000))) for p in partitions]
+        try:
+            found = self._consumer.offsets_for_times(asked, timeout=timeout)
+        except BaseException:
+            self._consumer.close()
+            raise
+        return [TopicPartition(self.topic, f.partition, f.offset if f.offset >= 0 else OFFSET_END) for f in found]
 
     def _partitions(self, deadline: float) -> list[int]:
         while True:

@@ -151,12 +151,16 @@ def recipients(
 
     from console.access import Access
     from console.fates import STATES, fates
+    from console.views import conservation
 
     if state is not None and state not in STATES:
         fail(f"{state!r} is not a state of a recipient; known: {', '.join(STATES)}")
     access = Access.open(config, say=say)
-    _progress(access, campaign_id)
-    for fate in fates(access, campaign_id):
+    progress = _progress(access, campaign_id)
+    if progress.archived_at is not None:
+        say(f"archived at {progress.archived_at:%Y-%m-%d %H:%M} UTC: its recipients are gone; what is known of them:")
+        say(conservation(progress))
+    for fate in fates(access, campaign_id, archived=progress.archived_at is not None):
         if state is not None and fate["state"] != state:
             continue
         if as_json:

@@ -35,6 +35,7 @@ def settings_toml(data: Path, port: int, meetup_port: int, speed: float) -> str:
     """The settings of the demo's installation, as a user would write them."""
     return f"""\
 data = "{data}"
+archive_after = "1000d"            # a month is a minute and a half here: look at the campaigns for longer
 
 [kafka]
 bootstrap = "embedded"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schemas.batch import BatchPlanned, PlanComplete, PlanFailed
 from schemas.command import GateCommand
+from sender.gate.archive import archive
 from sender.gate.commands import apply_to_campaign
 from sender.gate.decision import Turn
 from sender.gate.ending import fail
@@ -87,8 +88,8 @@ def plan_failed(turn: Turn, failed: PlanFailed) -> None:
         show_batch(turn, campaign, batch)
         turn.gone(batch)
     campaign.batches, campaign.waiting, campaign.states, campaign.totals = {}, [], {}, [0] * 7
-    campaign.pending, campaign.orders = [], {}
-    turn.changed(campaign)
+    campaign.completed_at = turn.now
+    archive(turn, campaign)  # at once: nobody of it will ever be mailed
 
 
 def _campaign(turn: Turn, campaign_id: str, relay: str, content_hash: str) -> CampaignRow:

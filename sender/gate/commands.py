@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.command import GateCommand, Origin
+from sender.gate.archive import refusal as archived
 from sender.gate.decision import Turn
 from sender.gate.deferrals import hasten
 from sender.gate.doubts import release_again, resolve
@@ -39,6 +40,9 @@ def _to_campaign(turn: Turn, command: GateCommand, campaign_id: str) -> None:
             f"{command.action}: the gate has no campaign {campaign_id} at relay {command.relay}; "
             "`rampa campaign list` shows those there are"
         )
+        return
+    if campaign.archived_at is not None and campaign.state != "failed":
+        turn.dead(archived(campaign, command.action))
         return
     if _is_old(campaign.orders, command.origin):
         return

@@ -18,7 +18,7 @@ from schemas.chunk import ChunkResult, Evidence
 from schemas.command import GateCommand
 from schemas.progress import CampaignProgress
 from schemas.records import RelayAccount, ReputationChanged
-from sender.gate import alerts
+from sender.gate import alerts, archive
 from sender.gate.admission import batch_planned, plan_complete, plan_failed
 from sender.gate.commands import apply_command
 from sender.gate.decision import Decision, GateInput, Turn
@@ -29,7 +29,8 @@ from sender.gate.limits import take_account
 from sender.gate.permits import ask_again
 from sender.gate.release import dispatch
 from sender.gate.results import apply_result
-from sender.gate.rows import Table, row_name, to_json
+from sender.gate.rows import Table, row_name
+from sender.gate.rows_json import to_json
 from sender.gate.settings import GateSettings
 from sender.gate.show import progress_of, settle, show_all
 from sender.gate.tables import Tables, WakeKind
@@ -127,6 +128,7 @@ class GateCore:
             complete_if_done(turn, campaign)
             keep_time(turn, campaign)
         self._forget_ended(turn)
+        archive.look(turn)
         alerts.look(turn)
         show_all(turn)
         turn.about = None
@@ -149,6 +151,8 @@ def _wake(turn: Turn, kind: WakeKind, name: str) -> None:
         ask_again(turn, name)
     elif kind == "relay":
         turn.freed(tables.relay(name))
+    elif kind == "forget":
+        archive.forget(turn, tables.campaigns[name])
     elif kind in {"campaign", "show"}:
         campaign = tables.campaigns[name]
         campaign.show_due = False

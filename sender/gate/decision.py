@@ -7,7 +7,7 @@ from datetime import datetime
 
 from schemas.batch import Batch, BatchPlanned, PlanComplete, PlanFailed
 from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence
-from schemas.command import GateCommand
+from schemas.command import GateCommand, PlannerInput
 from schemas.progress import CampaignProgress
 from schemas.records import Alert, RelayAccount, ReputationChanged
 from sender.gate.rows import BatchRow, CampaignRow, DomainRow, RelayRow, Row, Table
@@ -47,6 +47,7 @@ class Decision:
     progress: list[CampaignProgress] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
+    planner: list[PlannerInput] = field(default_factory=list)
     next_wake: float | None = None
 
     @property
@@ -59,7 +60,16 @@ class Decision:
 
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.orders or self.rows or self.gone or self.batches or self.progress or self.dead or self.alerts)
+        return not (
+            self.orders
+            or self.rows
+            or self.gone
+            or self.batches
+            or self.progress
+            or self.dead
+            or self.alerts
+            or self.planner
+        )
 
 
 @dataclass(slots=True)

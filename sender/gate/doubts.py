@@ -68,7 +68,7 @@ def evidence(turn: Turn, given: Evidence) -> None:
     """A message was seen. Its owner is told when it may be in doubt there, now or once its owner's death is noticed."""
     campaign = turn.tables.campaigns.get(given.campaign_id)
     batch = campaign.batches.get(given.batch_number) if campaign else None
-    if campaign is None or batch is None:
+    if campaign is None or batch is None or campaign.archived_at is not None:
         return  # long over
     one = (given.recipient_index, given.recipient_index + 1)
     if rs.common([one], [*batch.in_doubt, *(batch.permit.ranges if batch.permit is not None else ())]):

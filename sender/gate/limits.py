@@ -13,8 +13,9 @@ from datetime import timedelta
 from schemas.batch import HoldReason
 from schemas.records import RelayAccount
 from sender.gate import holds
+from sender.gate.account import Account
 from sender.gate.decision import Turn
-from sender.gate.rows import Account, RelayRow
+from sender.gate.rows import RelayRow
 
 DAY_SECONDS = 86_400.0
 """The quota is one of 24 hours: of those that an older reading counts, none is among them any more."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sender.gate.rows import Account, CampaignRow, Permit, RelayRow
+from sender.gate.account import Account
+from sender.gate.rows import CampaignRow, Permit, RelayRow
 from sender.gate.settings import RelayLimits
 
 FLOOR = 1 / 60

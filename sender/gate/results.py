@@ -25,6 +25,8 @@ def apply_result(turn: Turn, result: ChunkResult) -> None:
     """Takes a report that is newer than the last one of its batch; any other changes nothing."""
     campaign = turn.tables.campaigns.get(result.campaign_id)
     batch = campaign.batches.get(result.batch_number) if campaign else None
+    if campaign is not None and campaign.archived_at is not None:
+        return
     if campaign is None or batch is None:
         turn.dead(f"a result for batch {result.campaign_id}/{result.batch_number}, which this gate has never planned")
         return

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
+from schemas.topics import CHUNKS
 from streams.settings import Settings
+
+FORGET_AFTER = (CHUNKS.retention_days or 7) * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class GateSettings:
     max_permit:     messages in one permit at most.
     max_failures:   a chunk that failed so often in a row is a dead letter.
     deferrals:      when those who were refused for now are tried again, and for how long.
+    forget_after:   what is kept of an archived campaign's batches goes after this long: `chunks` has forgotten them.
+    archive_after:  of the installation's clock: how long after its end a campaign is archived.
     """
 
     relays: dict[str, RelayLimits] = field(default_factory=dict)
@@ -79,6 +84,8 @@ class GateSettings:
     max_permit: int = 5000
     max_failures: int = 3
     deferrals: Deferrals = Deferrals()
+    forget_after: float = FORGET_AFTER
+    archive_after: timedelta = timedelta(days=30)
 
 
 def gate_settings(settings: Settings) -> GateSettings:
@@ -91,6 +98,7 @@ def gate_settings(settings: Settings) -> GateSettings:
         domains={n: DomainPlace(d.relay, d.timezone, d.warm) for n, d in settings.domains.items()},
         assume=settings.warmup.assume,
         deferrals=Deferrals(settings.deferrals.after, settings.deferrals.give_up_after),
+        archive_after=settings.archive_after,
     )
 
 

@@ -27,7 +27,8 @@ from schemas.records import RelayAccount, ReputationChanged
 from schemas.topics import Topic
 from sender.gate.core import GateCore
 from sender.gate.decision import Dead, Decision, GateInput
-from sender.gate.rows import Table, to_json
+from sender.gate.rows import Table
+from sender.gate.rows_json import to_json
 from sender.gate.settings import GateSettings
 from streams.clock import Clock
 from streams.deadletter import Attempts, dead_letter
@@ -234,6 +235,10 @@ class GateRole:
         out += [
             Output(self._topic(topics.ALERTS), a.sending_domain.encode(), a.encode(), a.headers())
             for a in decision.alerts
+        ]
+        out += [
+            Output(self._topic(topics.PLANNER_INPUTS), p.campaign_id.encode(), p.encode(), p.headers())
+            for p in decision.planner
         ]
         effects.outputs += [(partition, o) for o in out]
         effects.outputs += [self._dead_of(d, partition, record) for d in decision.dead]

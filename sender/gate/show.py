@@ -143,6 +143,7 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
         eta=_eta(turn, campaign),
         started_at=campaign.started_at,
         completed_at=campaign.completed_at,
+        archived_at=campaign.archived_at,
         holds=tuple(_holds(turn, campaign)),
         last_errors=tuple(campaign.last_errors),
         updated_at=turn.now,
@@ -153,7 +154,7 @@ def _counts(campaign: CampaignRow) -> BatchCounts:
     states = campaign.states
     return made(
         BatchCounts,
-        total=len(campaign.batches),
+        total=sum(states.values()),
         pending=states.get("pending", 0),
         held=states.get("held", 0),
         queued=states.get("queued", 0),

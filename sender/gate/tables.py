@@ -15,11 +15,12 @@ from schemas.batch import BatchState
 from schemas.identity import split_batch_id
 from sender.gate import ranges as rs
 from sender.gate.rate import followed
-from sender.gate.rows import BatchRow, CampaignRow, DomainRow, Figures, RelayRow, Row, Table, from_json
+from sender.gate.rows import BatchRow, CampaignRow, DomainRow, Figures, RelayRow, Row, Table
+from sender.gate.rows_json import from_json
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits, margin
 from sender.gate.states import ENDED
 
-WakeKind = Literal["permit", "silent", "campaign", "relay", "show", "batch", "retry"]
+WakeKind = Literal["permit", "silent", "campaign", "relay", "show", "batch", "retry", "forget"]
 NOWHERE = DomainPlace(relay="")
 NO_RELAY = RelayLimits(connections=0)
 
@@ -79,6 +80,15 @@ class Tables:
         if campaign.wake != at:
             campaign.wake = at
             heapq.heappush(self.wakes, (at, campaign.campaign_id))
+
+    def wake_ended(self, campaign: CampaignRow) -> None:
+        """Look at a campaign that has ended again when it is to be archived, or its batches forgotten."""
+        if campaign.archived_at is not None:
+            if campaign.batches:
+                due = campaign.archived_real + self.settings.forget_after
+                self.wake_real(due, "forget", campaign.campaign_id)
+        elif campaign.completed_at is not None:
+            self.wake_campaign(campaign, max(campaign.completed_at + self.settings.archive_after, self.now))
 
     def wake_real(self, at: float, kind: WakeKind, name: str) -> None:
         heapq.heappush(self.real_wakes, (at, kind, name))
@@ -145,6 +155,10 @@ class Tables:
                 self.domain_of(campaign).campaigns.add(campaign.campaign_id)
             if campaign.state not in ENDED:
                 self.fresh.setdefault(campaign.relay, {})[campaign.campaign_id] = None
+            else:
+                self.wake_ended(campaign)
+            if campaign.kept:  # it is archived, and some of its batches may be gone
+                campaign.totals, campaign.states = list(campaign.kept), dict(campaign.kept_states)
         for relay in self.relays.values():
             relay.freed = True
 
@@ -204,7 +218,7 @@ class Tables:
         if kind in {"permit", "silent"}:
             batch = self.relay(name.rpartition(":")[0]).permits.get(name)
             return None if batch is None else batch.campaign_id
-        return name if kind in {"campaign", "show"} else split_batch_id(name)[0]
+        return name if kind in {"campaign", "show", "forget"} else split_batch_id(name)[0]
 
     def batch_of(self, batch_id: str) -> tuple[CampaignRow, BatchRow] | None:
         """Campaign and batch of `campaign/7`."""

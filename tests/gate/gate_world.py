@@ -26,7 +26,8 @@ from schemas.strategy import Step, Strategy
 from sender.gate.core import GateCore
 from sender.gate.decision import Dead, Decision, GateInput
 from sender.gate.quota import domain_limit
-from sender.gate.rows import row_name, to_json
+from sender.gate.rows import row_name
+from sender.gate.rows_json import to_json
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits
 from sender.gate.states import ENDED
 
@@ -189,6 +190,7 @@ class World:
         self.answer: Answer = as_drawn
         self.dead: list[Dead] = []
         self.alerts: list[Alert] = []
+        self.archived: list[str] = []
         self.shown = 0
         self.controls: list[BatchControl] = []
         self.chunks: list[tuple[float, Chunk]] = []
@@ -300,6 +302,7 @@ class World:
             assert (alert.id, alert.resolved) not in said
             assert not alert.resolved or (alert.id, False) in said
             self.alerts.append(alert)
+        self.archived += [told.campaign_id for told in decision.planner if told.kind == "archive"]
         for order in decision.orders:
             later = self._control if isinstance(order, BatchControl) else self._chunk
             self.later(self.rng.uniform(0, self.delay), lambda order=order, later=later: later(order))  # type: ignore[misc]
@@ -337,7 +340,7 @@ class World:
             progress = self.core.progress(campaign.campaign_id, self.now, self.real)
             assert progress.conserved() == progress.recipients
             assert min(campaign.totals) >= 0
-            assert sum(campaign.states.values()) == len(campaign.batches)
+            assert sum(campaign.states.values()) == (sum(campaign.kept_states.values()) or len(campaign.batches))
         for row in tables.all_rows() if self.chance.random() < self.thorough else ():
             written, stands = self.store.get(row_name(row)), to_json(row)
             assert written == json.dumps(stands) or (

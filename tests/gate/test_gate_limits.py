@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from schemas.batch import HoldReason
 from schemas.records import RelayAccount
+from sender.gate.account import Account
 from sender.gate.rate import followed
-from sender.gate.rows import Account
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits
 
 DAY = 86_400.0

@@ -15,7 +15,8 @@ from schemas.gate_state import GateRow
 from sender.gate import eta, quota
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
-from sender.gate.rows import BatchRow, DomainRow, Permit, RelayRow, from_json, to_json
+from sender.gate.rows import BatchRow, DomainRow, Permit, RelayRow
+from sender.gate.rows_json import from_json, to_json
 from sender.gate.settings import margin
 from sender.gate.shell import encode_row
 from sender.gate.states import ENDED, MOVES, STATES, MoveRefused, may_move, moved

@@ -273,3 +273,59 @@ def test_campaigns_move_as_the_table_says_and_a_published_one_never_moves(inputs
 def test_problems_of_a_strategy_are_known() -> None:
     with pytest.raises(ProblemsFound):
         strategy(StrategySpec(type="nothing"), "")
+
+
+ARCHIVED = [*USUAL, word("archive", 0)]
+
+
+def test_an_archived_campaign_is_open_until_its_recipients_are_gone() -> None:
+    row, decisions = run(ARCHIVED)
+    assert row is not None
+    assert (row.state, row.archived_at, row.cleared, row.open, decisions[-1].effects) == (
+        "published", AT, False, True, (),
+    )  # fmt: skip
+    again, decisions = run([word("archive", 7), word("cleared", 99)], row)
+    assert (again, [d.row for d in decisions]) == (row, [None, None])  # the one twice, the other of another request
+    row, _ = run([word("cleared", 1)], row)
+    assert row is not None
+    assert (row.cleared, row.open, row.content_hash) == (True, False, content_hash(request_of("one")))
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_an_id_is_never_used_again_not_even_after_archiving(name: str) -> None:
+    row, decisions = run([*ARCHIVED, word("cleared", 1), asks(name, 50)])
+    assert [topics(d) for d in decisions[-1:]] == [["campaign.requests.dlq"]]
+    dead = decisions[-1].effects[0]
+    assert isinstance(dead, DeadLetter)
+    assert "that was archived at" in dead.error
+    assert "under an id of its own" in dead.error
+    assert row is not None
+    assert row.content_hash == content_hash(request_of("one"))
+
+
+@pytest.mark.parametrize("action", ["retry", "cancel", "resume"])
+def test_an_order_to_an_archived_campaign_is_a_dead_letter_that_says_so(action: str) -> None:
+    _, decisions = run([*ARCHIVED, orders(action, 5)])
+    dead = decisions[-1].effects[0]
+    assert isinstance(dead, DeadLetter)
+    assert (dead.topic.name, "was archived at" in dead.error) == ("campaign.commands", True)
+
+
+def test_a_plan_that_failed_is_cleared_when_the_gate_has_given_it_up_and_still_says_failed() -> None:
+    failed = word("refused", 1, state="failed")
+    row, _ = run([asks("one", 1), word("resolved", 1), failed, word("archive", 0)])
+    assert row is not None
+    assert (row.state, row.open) == ("failed", True)
+    row, decisions = run([word("cleared", 1), orders("retry", 5), asks("one", 60)], row)
+    assert row is not None
+    assert row.cleared
+    dead = decisions[1].effects[0]
+    assert isinstance(dead, DeadLetter)
+    assert "the campaign was failed" in dead.error
+    assert decisions[2].effects == ()
+
+
+def test_the_gates_word_on_what_the_planner_does_not_have_changes_nothing() -> None:
+    assert run([word("archive", 0)])[0] is None
+    rejected = [asks("one", 1), word("refused", 1)]
+    assert run(rejected)[0] == run([*rejected, word("archive", 0)])[0]

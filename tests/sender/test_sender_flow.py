@@ -259,6 +259,23 @@ def test_those_in_doubt_are_resolved_by_order(world: World) -> None:
     eventually(told)
 
 
+def test_a_batch_that_is_to_be_forgotten_leaves_nothing_in_the_journal(world: World, embedded_kafka: Kafka) -> None:
+    number = world.plan([f"{'bounce' if i % 40 == 0 else 'p'}+{i}@forgotten.example" for i in range(120)])
+    assert world.gate.final(world.gate.permit(number=number)).accepted == 117
+    other = world.plan(["p@kept.example"])
+    assert world.gate.final(world.gate.permit(number=other)).accepted == 1
+
+    def rows() -> dict[int, int]:
+        """Those that stand, of the two batches."""
+        newest = {r.key or b"": r.value for r in read_topic(embedded_kafka, world.gate.name(topics.SEND_JOURNAL))}
+        names = [int(key.decode().rpartition("/")[2].rstrip("!").split("#")[0]) for key, v in newest.items() if v]
+        return {n: names.count(n) for n in (number, other)}
+
+    assert rows()[number] > 0
+    world.gate.order("forget", 1, number)
+    eventually(lambda: rows() == {number: 0, other: 1}, 30, lambda: str(rows()))
+
+
 def test_those_in_doubt_are_sent_again_when_the_campaign_says_so(world: World) -> None:
     number = world.plan(["greylist+1+d@resend.example", "drop+kept+e@resend.example"])
     result = world.gate.final(world.gate.permit(number=number, in_doubt="resend", max_retries=1))
