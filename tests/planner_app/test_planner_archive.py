@@ -76,9 +76,11 @@ def test_every_part_of_the_campaigns_goes_and_no_other(world: World, any_kafka: 
     assert remove_recipients(ctx, producers, {"a": NOW, "c": NOW}) == 0
 
 
+@pytest.mark.apache
 def test_a_planner_clears_what_the_gate_archives_and_one_that_is_killed_in_the_middle_does_it_again(
-    world: World, any_kafka: Kafka, tmp_path: Path
+    own_world: World, apache_kafka: Kafka, tmp_path: Path
 ) -> None:
+    world = own_world
     orphans(world, "old", 300)
     orphans(world, "other", 3)
     planner = world.process()
@@ -88,7 +90,7 @@ def test_a_planner_clears_what_the_gate_archives_and_one_that_is_killed_in_the_m
     planner.send_signal(signal.SIGKILL)
     planner.wait(10)
     archive(world, "old")
-    ctx = context(any_kafka, world.prefix, tmp_path / "data")
+    ctx = context(apache_kafka, world.prefix, tmp_path / "data")
     remove_parts(ctx, Producers(ctx), keys(world, "old")[:100])  # as far as a dead planner came
     world.process()
     eventually(lambda: standing(world) == {"other": 3}, 60, lambda: str(standing(world)), 0.2)
