@@ -11,6 +11,7 @@ import orjson
 
 from console.access import Access
 from console.errors import ConsoleError, NotRunning
+from console.explain import clean
 from planner.dry_run import DryRun
 from schemas.records import Template
 from schemas.topics import TEMPLATES
@@ -49,6 +50,6 @@ def plan_lines(result: DryRun) -> Iterator[str]:
         total = sum(b["size"] for b in batches)
         yield f"  day {day:3}  {first['scheduled_for']}  batches {numbers}: {total} messages"
     for row in result.left_out[:LISTED]:
-        yield f"  row {row.row} is {row.kind}: {row.address} ({row.reason})"
+        yield f"  row {row.row} is {row.kind}: {clean(row.address)} ({row.reason})"
     if len(result.left_out) > LISTED:
         yield f"  and {result.invalid + result.duplicate - LISTED} more"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import tomllib
@@ -52,8 +53,11 @@ def read_request(file: Path, recipients: Path | None = None) -> CampaignRequest:
         data: Any = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
     except FileNotFoundError:
         raise ConsoleError(f"{file}: no such file") from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise ConsoleError(f"{file}: {e}") from None
+    except OSError as e:
+        raise ConsoleError(f"{file}: {e.strerror}") from None
+    except UnicodeDecodeError as e:
+        at = f"byte 0x{e.object[e.start]:02X} at position {e.start + 1}"
+        raise ConsoleError(f"{file}: not UTF-8 ({at}); save it as UTF-8") from None
     except ValueError as e:
         raise ConsoleError(f"{file}: not {'TOML' if file.suffix == '.toml' else 'JSON'}: {e}") from None
     if isinstance(data, dict):
@@ -61,9 +65,8 @@ def read_request(file: Path, recipients: Path | None = None) -> CampaignRequest:
     try:
         return CampaignRequest.model_validate_json(json.dumps(data, default=str))
     except ValidationError as e:
-        raise ConsoleError(
-            "\n".join([f"{file}: the request cannot be used:", *(f"  {x}" for x in validation_lines(e))])
-        ) from None
+        lines = (f"  {line}" for line in validation_lines(CampaignRequest, e))
+        raise ConsoleError("\n".join([f"{file}: the request cannot be used:", *lines])) from None
 
 
 def _place_recipients(data: dict[str, Any], file: Path, recipients: Path | None) -> None:
@@ -123,6 +126,15 @@ def _decided(found: CampaignProgress | None, since: datetime | None) -> bool:
     return found is not None and found.state != "planning" and found.updated_at != since
 
 
+_NEXT_PROBLEM = re.compile(r"; (?=[a-z_]+(?:\.\w+)*: )")
+"""What parts the problems of a dead letter: the next one begins with its field."""
+
+
+def problems_of(error: str) -> list[str]:
+    """The problems that the `error` of a dead letter names, as `field: what is wrong`."""
+    return _NEXT_PROBLEM.split(error) if error else []
+
+
 def _refusal(access: Access, topic: Topic, place: Place, stop: Callable[[], bool]) -> tuple[str, ...] | None:
     """The reasons of the dead letter that was made of the record at `place`; None when there is none until `stop`.
 
@@ -133,8 +145,7 @@ def _refusal(access: Access, topic: Topic, place: Place, stop: Callable[[], bool
         while not stop():
             for record in (r for reader in readers for r in reader.read(0.1)):
                 if _is_of(record, access.name(topic), place):
-                    lines = headers_of(record).get("error", "").replace("; ", "\n").splitlines()
-                    return tuple(line.strip() for line in lines if line.strip())
+                    return tuple(problems_of(headers_of(record).get("error", "")))
     finally:
         for reader in readers:
             reader.close()

@@ -49,7 +49,7 @@ def submit(
     else:
         out.print(f"{answer.campaign_id}: {answer.state}", markup=False)
         for warning in answer.warnings:
-            err.print(f"warning: {warning}", style="yellow", markup=False)
+            err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     if watch_it:
         _watch(access, answer.campaign_id)
 
@@ -254,7 +254,7 @@ def _command(config: Path | None, campaign_id: str, **fields: Any) -> None:
     try:
         command: CampaignCommand = CampaignCommand(campaign_id=campaign_id, **fields)
     except ValidationError as e:
-        fail("\n".join(validation_lines(e)))
+        fail("\n".join(validation_lines(CampaignCommand, e)))
     access = Access.open(config, say=say)
     before = _progress(access, campaign_id)
     pointless = submitting.pointless(command, before)

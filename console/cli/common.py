@@ -70,10 +70,8 @@ def print_json(value: Any) -> None:
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
-def validation_lines(error: Any) -> list[str]:
-    """Each problem of a pydantic ValidationError as `field: what is wrong`."""
-    lines = []
-    for item in error.errors(include_url=False, include_input=False):
-        place = ".".join(str(part) for part in item["loc"]) or "(the whole)"
-        lines.append(f"{place}: {item['msg'].removeprefix('Value error, ')}")
-    return lines
+def validation_lines(model: Any, error: Any) -> list[str]:
+    """Each problem that `model` has with what was written, as `field: what is wrong`."""
+    from planner.intake import problems
+
+    return [f"{one.field or '(the whole)'}: {one.problem}" for one in problems(model, error)]

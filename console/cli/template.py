@@ -38,7 +38,7 @@ def put(
         TemplateSpec(subject=subject, **bodies)
         template = Template(id=template_id, subject=subject, updated_at=datetime.now(UTC), **bodies)
     except ValidationError as e:
-        fail("\n".join(validation_lines(e)))
+        fail("\n".join(validation_lines(Template, e)))
     found = problems(template.resolved())
     if found:
         fail("\n".join(f"{p.field}: {p.problem}" for p in found))

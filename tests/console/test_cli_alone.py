@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from console.cli.main import app
+from console.submitting import problems_of
 from schemas.topics import all_topics
 
 
@@ -116,3 +117,54 @@ def test_wrong_usage_ends_with_2() -> None:
 def test_topics_are_described_for_programs() -> None:
     assert {t["name"] for t in json.loads(rampa("topics", "list", "--json").stdout)} == {t.name for t in all_topics()}
     assert json.loads(rampa("topics", "describe").stdout)["asyncapi"] == "3.0.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"recipents": {}}, "recipents: there is no such field; did you mean `recipients`?"),
+        ({"max_retries": "many"}, "max_retries: Input should be a valid integer"),
+        ({"from": {"email": "a@b.example\r\nBcc: c@d.example"}}, "from.email: write one plain address"),
+        ({"campaign_id": "two words"}, "campaign_id: an id has 1 to 100 letters"),
+        ({"template": {"subject": "s", "html": "{{ x|_value }}"}}, "template.html: line 1: there is no filter"),
+        ({"template": {"subject": "s", "html": "<b title='{% if x %}'>{% endif %}"}}, "template.text: no text part"),
+        ({"template": {"subject": "{% for i in range(9999) %}{% for j in range(9999) %}.{% endfor %}{% endfor %}",
+                       "text": "t"}}, "template.subject: cannot be filled in: the template's loops"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_request_is_named_by_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rampa("init").exit_code == 0
+    file = tmp_path / "campaign.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **change}))
+    planned = rampa("plan", "campaign.json")
+    assert planned.exit_code == 1
+    assert says in planned.stderr
+
+
+def test_a_request_in_another_encoding_is_named_with_the_byte(tmp_path: Path) -> None:
+    file = tmp_path / "latin.json"
+    file.write_bytes('{"name": "José"}'.encode("latin-1"))
+    assert "not UTF-8 (byte 0xE9 at position 14); save it as UTF-8" in rampa("plan", str(file)).stderr
+
+
+def test_an_address_that_would_steer_a_terminal_is_shown_without_what_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rampa("init").exit_code == 0
+    (tmp_path / "clients.csv").write_text('email,first_name,amount\n"a@b.example\r\n\x1b[2J",Ana,1\n')
+    shown = rampa("plan", "campaign.json").stdout
+    assert "\x1b" not in shown
+    assert "row 1 is invalid: a@b.example   [2J (the address contains a line break" in shown
+
+
+def test_the_problems_of_a_dead_letter_are_parted_where_a_field_begins() -> None:
+    error = "recipients.uri: x.csv is not UTF-8; save it as UTF-8; from.email: write one; template: none"
+    assert problems_of(error) == [
+        "recipients.uri: x.csv is not UTF-8; save it as UTF-8", "from.email: write one", "template: none",
+    ]  # fmt: skip
+    assert problems_of("the record is empty; write one JSON object") == ["the record is empty; write one JSON object"]
+    assert problems_of("") == []
