@@ -19,12 +19,12 @@ from console.access import Access
 from console.cli.common import validation_lines
 from console.deadletters import headers_of
 from console.errors import ConsoleError
-from schemas.campaign import CampaignState
+from schemas.campaign import Campaign, CampaignState
 from schemas.command import CampaignCommand, GateCommand
 from schemas.identity import derived_campaign_id
 from schemas.progress import CampaignProgress
 from schemas.request import CampaignRequest
-from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS, GATE_INPUTS, Topic
+from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS, CAMPAIGNS, GATE_INPUTS, Topic
 from streams.clients import Place
 from streams.fenced.model import Input
 from streams.table import TopicReader
@@ -106,6 +106,9 @@ def submit(access: Access, request: CampaignRequest, say: Callable[[str], None])
     if found is None:
         say("No planner has answered yet: is one running (`rampa up`, `rampa worker planner`)? The request is kept.")
         return Answer(campaign_id, "submitted")
+    if _is_another(access, campaign_id, request):
+        text = "is taken by a campaign with other content, which is not touched; send this one under an id of its own"
+        return Answer(campaign_id, "refused", (f"campaign_id: {campaign_id!r} {text}",))
     if found.state in {"rejected", "failed"}:
         return Answer(campaign_id, found.state, tuple(f"{p.field}: {p.problem}" for p in found.problems))
     if not new:
@@ -115,6 +118,16 @@ def submit(access: Access, request: CampaignRequest, say: Callable[[str], None])
     else:
         state = found.state
     return Answer(campaign_id, state, (), found.warnings)
+
+
+def _is_another(access: Access, campaign_id: str, request: CampaignRequest) -> bool:
+    """Whether the campaign of that id was made of another request: one that came at the same moment, perhaps."""
+    from planner.resolve import content_hash
+
+    if request.campaign_id is None:
+        return False  # the id follows from the content
+    there = access.newest(CAMPAIGNS, Campaign, lambda key: key == campaign_id.encode()).get(campaign_id)
+    return there is not None and there.content_hash != content_hash(request)
 
 
 def _late(deadline: float) -> bool:

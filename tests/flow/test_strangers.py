@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from pipeline import Pipeline, request
 from waiting import eventually
 
+from console import submitting
+from schemas.request import CampaignRequest
 from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_REQUESTS, DOMAIN_COMMANDS
 from simulator.process import SimulatorProcess
 from streams.clients import Kafka
@@ -64,6 +67,13 @@ def test_bad_requests_are_named_and_the_good_one_goes_out(pipeline: Pipeline) ->
     unknown = eventually(lambda: pipeline.dead_letters(CAMPAIGN_COMMANDS), 40, every=0.5)
     assert "nobody" in unknown[0]["error"]
     assert "nowhere.example" in pipeline.dead_letters(DOMAIN_COMMANDS)[0]["error"]
+
+    # Two people take the same id for different things at the same moment: one of them is told.
+    both = [CampaignRequest.model_validate({**request("igual"), "name": name}) for name in ("uno", "dos")]
+    with ThreadPoolExecutor() as people:
+        told = list(people.map(lambda one: submitting.submit(pipeline.access, one, str), both))
+    assert sorted(answer.state == "refused" for answer in told) == [False, True]
+    assert any("taken by a campaign with other content" in problem for answer in told for problem in answer.refused)
 
 
 @pytest.mark.apache
