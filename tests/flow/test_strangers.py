@@ -71,7 +71,7 @@ def test_bad_requests_are_named_and_the_good_one_goes_out(pipeline: Pipeline) ->
     # Two people take the same id for different things at the same moment: one of them is told.
     both = [CampaignRequest.model_validate({**request("igual"), "name": name}) for name in ("uno", "dos")]
     with ThreadPoolExecutor() as people:
-        told = list(people.map(lambda one: submitting.submit(pipeline.access, one, str), both))
+        told = list(people.map(lambda one: submitting.submit(pipeline.access, one, lambda _: None), both))
     assert sorted(answer.state == "refused" for answer in told) == [False, True]
     assert any("taken by a campaign with other content" in problem for answer in told for problem in answer.refused)
 
