@@ -18,7 +18,7 @@ from sender.smtp.outcomes import Outcome
 from streams.clock import Clock
 
 if TYPE_CHECKING:
-    from sender.line import Line, Sent
+    from sender.line import Line, Sent, Source
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ class Gathering:
 
     1. whose permit has run out, or whose process may not be the owner any more, writes nothing;
     2. what begins is in the spool; when it cannot be, it does not begin;
-    3. the lines write.
+    3. whose permit has run out meanwhile writes nothing (a disk may take its time, and a process be suspended);
+    4. the lines write.
     """
 
     def __init__(self, spool: Spool | None, clock: Clock) -> None:
@@ -65,8 +66,10 @@ class Gathering:
     def over(self) -> None:
         """The end of the turn."""
         self._check()
+        begins = self._begins
         failed, failure = self._record()
         lines, self._lines, self._now = self._lines, {}, None
+        self._abandon(begins)  # their ends go on record in the next turn
         for line in lines:
             if line.pipe is None:
                 continue
@@ -88,13 +91,17 @@ class Gathering:
         if not begins:
             return
         closed = hung_up([line.pipe.fileno for line, _ in begins if line.pipe is not None and line.pipe.fileno >= 0])
-        ours: dict[object, bool] = {}
+        for line, _ in begins:
+            if line.pipe is not None and line.pipe.fileno in closed:
+                line.pipe.hang_up()
+        self._abandon(begins)
+
+    def _abandon(self, begins: list[tuple[Line, Sent]]) -> None:
+        """Ends the lines whose messages may not begin now; each source is asked once."""
+        ours: dict[Source, bool] = {}
         for line, sent in begins:
             pipe, source = line.pipe, sent.source
             if pipe is None or pipe.gone:
-                continue
-            if pipe.fileno in closed:
-                pipe.hang_up()
                 continue
             if source not in ours:
                 ours[source] = source.may_begin()

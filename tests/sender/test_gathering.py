@@ -143,6 +143,7 @@ def played(tmp_path: Path, lines: int, do: Callable[[World], Any]) -> World:
             assert not any(wire.bodies for wire in w.wires)
             do(w)
             await w.end()
+            await w.end()
         finally:
             w.close()
 
@@ -168,7 +169,7 @@ def test_all_begins_of_a_turn_are_in_the_spool_by_one_write_before_any_body_is_o
     assert [len(wire.bodies) for wire in w.wires] == [1] * 5
     assert all(begun_in(wire.on_record[0]) == {b"b1 %d 1" % n for n in range(5)} for wire in w.wires)
     assert len([data for data in writes if b" b1 " in data]) == 1
-    assert w.run.asked == 1
+    assert w.run.asked == 2  # before the spool and after it
     assert w.run.told_ >= 1
 
 
@@ -177,6 +178,28 @@ def test_whoever_is_not_the_owner_any_more_writes_no_body_and_puts_none_on_recor
     assert not any(wire.bodies for wire in w.wires)
     assert w.run.came_ == [(n, "lost_before", True) for n in range(3)]
     assert not any(begun_in(file.read_bytes()) for file in tmp_path.glob("*.[0-9]"))
+
+
+def test_a_permit_that_runs_out_while_the_spool_is_written_lets_no_body_out_and_leaves_nobody_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = spool_file.LineFile._write
+    slow: list[World] = []
+
+    def suspended(self: spool_file.LineFile, data: bytes, crc: int) -> None:
+        write(self, data, crc)
+        slow[0].run.ours = lambda: False  # a day has gone by
+
+    def do(w: World) -> None:
+        slow.append(w)
+        monkeypatch.setattr(spool_file.LineFile, "_write", suspended)
+
+    w = played(tmp_path, 3, do)
+    assert not any(wire.bodies for wire in w.wires)
+    assert sorted(w.run.came_) == [(n, "lost_before", True) for n in range(3)]
+    record = b"".join(file.read_bytes() for file in tmp_path.glob("*.[0-9]"))
+    assert begun_in(record) == {b"b1 %d 1" % n for n in range(3)}
+    assert record.count(b'"lost_before"') == 3, record  # what began has ended: nobody is in doubt
 
 
 def test_a_server_that_has_hung_up_gets_no_body_and_costs_no_doubt(tmp_path: Path) -> None:
