@@ -14,6 +14,7 @@ from console.access import OWN_BROKERS, broker_directory, kafka_of
 from console.errors import ConsoleError
 from console.installing import install
 from schemas.records import InstallationRecord
+from streams.brokers.child import ChildBroker
 from streams.brokers.embedded import EmbeddedBroker
 from streams.brokers.local import LocalBroker
 from streams.clients import Kafka, wait_for_broker
@@ -32,7 +33,7 @@ class Stack:
         self.installation: InstallationRecord | None = None
         self.supervisor: Supervisor | None = None
         self.troubles: list[str] = []
-        self._broker: EmbeddedBroker | LocalBroker | None = None
+        self._broker: ChildBroker | None = None
         self._lock: int | None = None
 
     @property

@@ -152,16 +152,13 @@ def resolve_campaign(
     if strategy is not None:
         zone = domain.timezone if domain else "UTC"
         schedule = _collect(found, lambda: resolve_schedule(request.schedule, strategy, timezone=zone, now=now))
-    template = _template(request.template, "template", templates, found)
-    if request.fallback is not None and request.fallback.template is not None:
-        _template(request.fallback.template, "fallback.template", templates, found)
+    template = _templates(request, templates, found)
     source = _source(request.recipients, fingerprint, found)
     if found or strategy is None or schedule is None or template is None or source is None:
         raise ProblemsFound(found)
-    campaign_id = campaign_id_of(request)
     return Campaign(
-        campaign_id=campaign_id,
-        name=request.name or campaign_id,
+        campaign_id=campaign_id_of(request),
+        name=request.name or campaign_id_of(request),
         content_hash=content_hash,
         created_at=created_at,
         from_email=from_email,
@@ -237,6 +234,15 @@ def _relay(
             text = f"{request.relay!r} is not the relay of {sending_domain}, which sends by {domain.relay!r}"
             found.append(Problem(field="relay", problem=f"{text}; leave `relay` out"))
     return domain.relay if domain is not None else ""
+
+
+def _templates(
+    request: CampaignRequest, templates: Callable[[str], Template | None], found: list[Problem]
+) -> ResolvedTemplate | None:
+    """The template of a request; that of its fallback is looked at too."""
+    if request.fallback is not None and request.fallback.template is not None:
+        _template(request.fallback.template, "fallback.template", templates, found)
+    return _template(request.template, "template", templates, found)
 
 
 def _template(

@@ -19,13 +19,11 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from streams import process
+from streams.brokers.child import ChildBroker
 from streams.brokers.jars import classpath, default_home, fetch, find_java
-from streams.brokers.lock import DirectoryLock, Running, lock, running
-from streams.brokers.ready import wait_until_ready
+from streams.brokers.lock import DirectoryLock, running
 from streams.clients import Kafka
 from streams.errors import BrokerStartFailed, StreamsError
 
@@ -38,8 +36,8 @@ _LOG4J = Path(__file__).with_name("log4j2.properties")
 _RECORDS = "records"
 
 
-class LocalBroker:
-    """Apache Kafka as a child process: up when the context is entered, gone when it is left or we die.
+class LocalBroker(ChildBroker):
+    """Apache Kafka as a child process; clients can work 3-8 s after its start, a second later the first time.
 
     `home` has the jars, `data_dir` everything else: records, settings, log, lock. Without a `port` it takes
     the one that it had at its last start, or any free one. With `bound` false it lives on without us.
@@ -56,85 +54,23 @@ class LocalBroker:
         start_timeout: float = 90.0,
         bound: bool = True,
     ) -> None:
+        super().__init__(data_dir.absolute(), port, start_timeout)
         self.home = (home or default_home()).absolute()
-        self.data_dir = data_dir.absolute()
-        self.log = self.data_dir / "broker.log"
-        self._wanted_port = port or 0
-        self._port = self._wanted_port
+        self._wanted_port = self._port
         self._jvm = (f"-Xmx{heap}", *_JVM, *jvm_options)
-        self._start_timeout = start_timeout
         self._bound = bound
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock: DirectoryLock | None = None
-
-    @property
-    def bootstrap(self) -> str:
-        """Its address; known once it was started."""
-        return f"127.0.0.1:{self._port}"
+        self._java = self._jars = ""
 
     @property
     def kafka(self) -> Kafka:
         """Clients for it."""
         return Kafka(self.bootstrap, session_timeout_ms=SESSION_TIMEOUT_MS)
 
-    @property
-    def pid(self) -> int | None:
-        """Its process, or None when it does not run."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    @property
-    def running(self) -> bool:
-        """Whether its process lives."""
-        return self._process is not None and self._process.poll() is None
-
-    def start(self) -> Kafka:
-        """Start it and return when clients can work: 3-8 s, a second more the first time (formatting).
-
-        Raises BrokerAlreadyRunning, BrokerNotInstalled, BrokerStartFailed.
-        """
-        java, jars = find_java(), classpath(self.home)
-        self._lock = lock(self.data_dir)
-        try:
-            self._configure()
-            self._format(java, jars)
-            self._launch(java, jars, self._lock)
-            wait_until_ready(
-                self.kafka,
-                time.monotonic() + self._start_timeout,
-                died=lambda: not self.running,
-                explain=lambda: f"Its log, {self.log}, ends:\n{process.tail(self.log)}",
-            )
-        except BaseException:
-            self.kill()
-            raise
-        return self.kafka
-
-    def stop(self, deadline: float = 30.0) -> None:
-        """Shut it down cleanly; kill it when that takes longer than `deadline` seconds."""
-        if self._process is not None:
-            process.stop(self._process, deadline)
-            self._process = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-        self.stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def _find(self) -> None:
+        self._java, self._jars = find_java(), classpath(self.home)
 
     def _configure(self) -> None:
-        remembered = self.data_dir / "ports.json"
+        remembered = self.directory / "ports.json"
         before: dict[str, int] = {}
         with contextlib.suppress(FileNotFoundError, ValueError):
             before = json.loads(remembered.read_text(encoding="ascii"))
@@ -142,7 +78,7 @@ class LocalBroker:
         controller = self._choose_port(0, before.get("controller", 0))
         remembered.write_text(json.dumps({"port": self._port, "controller": controller}), encoding="ascii")
         settings = server_properties(self._port, controller)
-        (self.data_dir / "server.properties").write_text(settings, encoding="ascii")
+        (self.directory / "server.properties").write_text(settings, encoding="ascii")
 
     @staticmethod
     def _choose_port(wanted: int, before: int) -> int:
@@ -154,33 +90,33 @@ class LocalBroker:
             return wanted
         return before if before and process.port_is_free(before) else process.free_port()
 
-    def _format(self, java: str, jars: str) -> None:
-        if (self.data_dir / _RECORDS / "meta.properties").exists():
+    def _format(self) -> None:
+        if (self.directory / _RECORDS / "meta.properties").exists():
             return
         done = subprocess.run(
-            [*self._java(java, jars, QUICK), "kafka.tools.StorageTool", "format",
+            [*self._command(QUICK), "kafka.tools.StorageTool", "format",
              "--cluster-id", new_cluster_id(), "--config", "server.properties"],
-            cwd=self.data_dir, capture_output=True, text=True, check=False,
+            cwd=self.directory, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise BrokerStartFailed(
-                f"Apache Kafka could not format {self.data_dir / _RECORDS}: {done.stdout}{done.stderr}".strip()
+                f"Apache Kafka could not format {self.directory / _RECORDS}: {done.stdout}{done.stderr}".strip()
             )
 
-    def _launch(self, java: str, jars: str, held: DirectoryLock) -> None:
-        self._process = process.start(
-            [*self._java(java, jars, self._jvm), "kafka.Kafka", "server.properties"],
+    def _launch(self, held: DirectoryLock) -> subprocess.Popen[bytes]:
+        self._configure()
+        self._format()
+        return process.start(
+            [*self._command(self._jvm), "kafka.Kafka", "server.properties"],
             self.log,
-            cwd=self.data_dir,
+            cwd=self.directory,
             bound=self._bound,
             keep_open=[held.fd],
         )
-        held.note(Running(self._process.pid, self.bootstrap))
-        held.release()  # from now on the broker's process alone holds it
 
-    @staticmethod
-    def _java(java: str, jars: str, options: tuple[str, ...]) -> list[str]:
-        return [java, *options, "-cp", jars, f"-Dlog4j2.configurationFile={_LOG4J.absolute().as_uri()}"]
+    def _command(self, options: tuple[str, ...]) -> list[str]:
+        log4j = f"-Dlog4j2.configurationFile={_LOG4J.absolute().as_uri()}"
+        return [self._java, *options, "-cp", self._jars, log4j]
 
 
 def server_properties(port: int, controller: int) -> str:
