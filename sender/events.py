@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 
 import orjson
 
-from schemas.base import Header, rfc3339
+from schemas.base import Header
 from schemas.event import MailEvent
 from schemas.identity import event_id
 from sender.journal.values import Fact
@@ -22,11 +23,13 @@ def event_value(
     By hand, because there is one for each message; a test holds it to `MailEvent.encode`.
     """
     e = fact.ended
+    if e.at.tzinfo is not UTC:
+        e = e._replace(at=e.at.astimezone(UTC))
     return orjson.dumps(
         {
             "event_id": event_id(campaign_id, batch_number, e.index, fact.type, fact.round, fact.attempt),
             "event_type": fact.type,
-            "event_time": rfc3339(e.at),
+            "event_time": e.at,
             "campaign_id": campaign_id,
             "batch_number": batch_number,
             "recipient_index": e.index,
@@ -47,5 +50,6 @@ def event_value(
             "ip": "",
             "is_machine": False,
             "tags": tags,
-        }
+        },
+        option=orjson.OPT_UTC_Z,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -91,7 +91,7 @@ def left_behind(
         index, "in_doubt", now, email=email, message_id=message_id(name, chunk.sending_domain), reason="unknown",
         text="the process that was to send it ended before it recorded an outcome", recovered=True,
     )  # fmt: skip
-    return replace(unknown, unread=spool) if fate is None else settled_by(unknown, fate)
+    return unknown._replace(unread=spool) if fate is None else settled_by(unknown, fate)
 
 
 def grouped(state: Mapping[bytes, bytes]) -> list[tuple[BatchKey, bytes | None, list[bytes]]]:

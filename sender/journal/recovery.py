@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sender.journal.spool_lines import Fate
 from sender.journal.values import Ended, EndKind
 
@@ -18,12 +16,11 @@ def settled_by(unknown: Ended, fate: Fate) -> Ended:
     replied, at that time. On a wire without a reply: still in doubt.
     """
     if fate.state == "begun":
-        return replace(unknown, tries=max(1, fate.tries))
+        return unknown._replace(tries=max(1, fate.tries))
     if fate.end is None:
         return Ended(unknown.index, "not_begun", unknown.at, 0, unknown.email, unknown.message_id)
     end = fate.end
-    return replace(
-        unknown,
+    return unknown._replace(
         kind=_KINDS.get(end.kind, "not_begun"),
         at=end.at,
         tries=end.tries,

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -31,8 +31,7 @@ SlipName = tuple[str, int, int, str]
 """(campaign id, batch number, round, permit id)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolEnd:
+class SpoolEnd(NamedTuple):
     """What the server replied to the `tries`th try of a message, by the installation's clock."""
 
     kind: Kind
@@ -126,7 +125,7 @@ def end(number: int, index: int, e: SpoolEnd) -> bytes:
             (number, index, e.tries, e.kind, e.code, e.enhanced, e.reason, e.text[:TEXT_KEPT], e.provider_id, e.at)
         )
     except orjson.JSONEncodeError:  # half a surrogate pair, from bytes that are no UTF-8
-        return end(number, index, replace(e, text=_clean(e.text), provider_id=_clean(e.provider_id)))
+        return end(number, index, e._replace(text=_clean(e.text), provider_id=_clean(e.provider_id)))
 
 
 def _clean(text: str) -> str:

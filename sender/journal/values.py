@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from schemas.batch import Range
 from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
@@ -123,8 +123,7 @@ class BatchJournal:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """What became of an index that was begun.
 
     `tries` counts the times that it was put on a wire since it was begun; 0: it never was (a suppressed
@@ -133,7 +132,7 @@ class Ended:
     `recovered`: its owner died; nobody knows.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides the method of tuples, which nobody asks for
     kind: EndKind
     at: datetime
     tries: int = 1
@@ -149,8 +148,7 @@ class Ended:
     """With `recovered`: the spool that may tell more once it can be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """Something to tell the world by an event: `ended` happened in `round`, at try `attempt`."""
 
     type: EventType

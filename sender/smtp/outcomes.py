@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Kind = Literal["accepted", "failed", "transient", "throttled", "lost_before", "lost_after", "relay_down"]
@@ -178,6 +179,8 @@ def split_enhanced(code: int, text: str) -> tuple[str, str]:
     m = _ENHANCED.match(text)
     if m is None or m[1][0] != str(code)[:1]:
         return "", text
+    if "\n" not in text:
+        return m[1], text[m.end() :].lstrip()
     lines = (line.removeprefix(m[1]).lstrip() for line in text.split("\n"))
     return m[1], " ".join(line for line in lines if line)
 
@@ -199,11 +202,18 @@ def provider_id(text: str) -> str:
 
 def outcome_of(stage: Stage, code: int, text: str) -> Outcome:
     """The outcome that a reply makes. Only 250 to the final dot is `accepted`; 2xx elsewhere has none."""
-    enhanced, words = split_enhanced(code, text)
     if stage == "message" and 200 <= code <= 299:
-        return Outcome("accepted", code, enhanced, words, provider_id(words), "", stage)
+        return _accepted(code, text)
+    enhanced, words = split_enhanced(code, text)
     kind, reason = classify(stage, code, enhanced, words)
     return Outcome(kind, code, enhanced, words, "", reason, stage)
+
+
+@lru_cache(maxsize=64)
+def _accepted(code: int, text: str) -> Outcome:
+    """Remembered, because some servers say the same of every message."""
+    enhanced, words = split_enhanced(code, text)
+    return Outcome("accepted", code, enhanced, words, provider_id(words), "", "message")
 
 
 def retry_delays(max_retries: int) -> tuple[int, ...]:

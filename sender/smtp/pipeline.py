@@ -76,7 +76,11 @@ class MessagePipe(Carrier):
                 self._unasked(code, text)
                 return
             self._awaited -= 1
-            if not self._reply(code, text):
+            if self._quitting or code == 421:
+                self._last_words(code, text)
+                return
+            step = self._flights[0].take(code, text)
+            if step != fl.GO and not self._step(step):
                 return
         if self._reader.problem is not None:
             self._out_of_step(self._reader.problem)
@@ -84,19 +88,17 @@ class MessagePipe(Carrier):
         self._busy = False
         self._advance(refill=self.mode is not Mode.CHUNKING or 2 * len(self._flights) <= self._window)
 
-    def _reply(self, code: int, text: bytes) -> bool:
-        """False: the connection is gone."""
+    def _last_words(self, code: int, text: bytes) -> None:
+        """After QUIT, or 421 in the place of a reply (RFC 5321, 3.8)."""
         if self._quitting:
             self._end(Ending("finished"))
-            return False
+            return
+        self._flights[0].quits(code, text)
+        self._end(Ending("busy", words(text), code))
+
+    def _step(self, step: int) -> bool:
+        """The first message has ended, or is out of step. False: the connection is gone."""
         flight = self._flights[0]
-        if code == 421:
-            flight.quits(code, text)
-            self._end(Ending("busy", words(text), code))
-            return False
-        step = flight.take(code, text)
-        if step == fl.GO:
-            return True
         if step == fl.BROKEN:
             self._out_of_step(flight.trouble)
             return False

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from sender.journal.spool_lines import read
 
 NOW = datetime(2026, 2, 2, 9, 0, tzinfo=UTC)
 TAKEN = SpoolEnd("accepted", NOW, 1, 250, "2.0.0", "", "Ok: queued as 4Xy", "4Xy")
-LATER = replace(TAKEN, kind="transient", code=451)
+LATER = TAKEN._replace(kind="transient", code=451)
 
 
 class Disk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -59,14 +58,14 @@ def test_what_is_written_is_read(
 
 def test_a_reply_that_is_no_text_is_kept_as_well_as_it_can_be() -> None:
     text = b"caf\xe9 \x00 \n".decode("utf-8", "surrogateescape")
-    found = lines.read({1: file(SLIP, lines.begin(3, 0, 1), lines.end(3, 0, replace(TAKEN, text=text)))})
-    assert found.of("c", 7, 0, 0) == Fate("ended", 1, replace(TAKEN, text="caf? \x00 \n"))
+    found = lines.read({1: file(SLIP, lines.begin(3, 0, 1), lines.end(3, 0, TAKEN._replace(text=text)))})
+    assert found.of("c", 7, 0, 0) == Fate("ended", 1, TAKEN._replace(text="caf? \x00 \n"))
 
 
 def test_a_long_reply_is_cut() -> None:
     end = SpoolEnd.of(Outcome("failed", 550, "5.1.1", "x" * 100_000, "", "bad_mailbox", "rcpt"), NOW, 2)
     assert len(end.text) == TEXT_KEPT
-    assert len(lines.end(3, 0, replace(end, text="y" * 100_000))) < 1000
+    assert len(lines.end(3, 0, end._replace(text="y" * 100_000))) < 1000
 
 
 def test_a_last_line_torn_at_any_byte_is_as_if_it_were_not_there() -> None:
@@ -103,7 +102,7 @@ def test_whatever_is_damaged_in_the_middle_nothing_after_it_is_believed(data: st
 
 
 def test_after_damage_only_a_reply_that_settles_is_believed() -> None:
-    refused = replace(TAKEN, kind="transient", code=451)
+    refused = TAKEN._replace(kind="transient", code=451)
     found = lines.read({1: file(SLIP, lines.end(3, 0, TAKEN), lines.end(3, 1, refused)) + b"nonsense\n"})
     assert found.of("c", 7, 0, 0).state == "ended"
     assert found.of("c", 7, 1, 0) == Fate("begun", 1)
@@ -116,7 +115,7 @@ def test_a_line_of_another_version_counts_as_damage() -> None:
 
 
 def test_the_last_record_decides_over_all_generations() -> None:
-    refused = replace(TAKEN, kind="transient", code=451)
+    refused = TAKEN._replace(kind="transient", code=451)
     one = file(SLIP, lines.begin(3, 0, 1), lines.end(3, 0, refused), b"n2")
     two = file(lines.slip(3, ("c", 7, 0, "main:1")), lines.begin(3, 0, 2), number=2, kept=[1])
     assert lines.read({1: one}.copy() | {2: two}).of("c", 7, 0, 0) == Fate("begun", 2)
