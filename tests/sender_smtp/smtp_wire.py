@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sender.message.envelope import Envelope
@@ -15,16 +13,6 @@ from sender.smtp.relay import SmtpRelay
 from streams.settings import RelaySettings
 
 QUICK = Timeouts(connect=5, greeting=5, command=5, message=5)
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """Paths of PEM files."""
-
-    authority: Path
-    key: Path
-    localhost: Path
-    elsewhere: Path
 
 
 def envelope(to: str = "anna@example.com", n: int = 0, body: bytes = b"Hola\r\n") -> Envelope:

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 import uvloop
+from certificates import Certificates
 from pipe_world import ListFeed, letters
-from smtp_wire import QUICK, Certificates, relay, scripted
+from smtp_wire import QUICK, relay, scripted
 
 from sender.smtp.errors import RelayDown
 from sender.smtp.feed import Ending

@@ -10,7 +10,8 @@ import traceback
 from typing import Any
 
 import pytest
-from smtp_wire import Certificates, envelope, relay, scripted, talk
+from certificates import Certificates
+from smtp_wire import envelope, relay, scripted, talk
 
 from sender.relays import make_relay
 from sender.smtp.errors import RelayDown
