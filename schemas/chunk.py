@@ -115,6 +115,10 @@ class ChunkResult(Model):
     resolved: int = Field(0, description="with `order`: how many it was about")
     deferred: tuple[PutOff, ...] = Field((), description="of the batch: refused for now, and how often by now")
     deferral: SendError | None = Field(None, description="under this permit: the last one who was deferred")
+    aside: bool = Field(
+        False,
+        description="the owner can do nothing for the batch, and `detail` says why: totals and version mean nothing",
+    )
     stopped: (
         Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown"]
         | None

@@ -74,6 +74,24 @@ class JournalPermit(Model):
     at: Instant
 
 
+class JournalAside(Model):
+    """The owner could do nothing for a batch: a row of it cannot be read, or handling it fails. Key: `campaign/batch~`.
+
+    Its permits are answered, and nothing is begun. It goes away when an owner can read all of the batch again.
+    """
+
+    kind: Literal["aside"] = "aside"
+    campaign_id: str
+    batch_number: int
+    reason: str
+    at: Instant
+
+
+def aside_key(campaign_id: str, batch_number: int) -> bytes:
+    """The key of the row that says that a batch is put aside."""
+    return f"{campaign_id}/{batch_number}~".encode()
+
+
 def window_key(campaign_id: str, batch_number: int, start: int) -> bytes:
     """The key of the row of the window that begins at `start`."""
     return f"{campaign_id}/{batch_number}#{start}".encode()

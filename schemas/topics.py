@@ -16,7 +16,7 @@ from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence
 from schemas.command import CampaignCommand, DomainCommand, GateCommand, PlannerInput
 from schemas.event import MailEvent
 from schemas.gate_state import GateRow
-from schemas.journal import JournalEntry, JournalPermit
+from schemas.journal import JournalAside, JournalEntry, JournalPermit
 from schemas.progress import CampaignProgress
 from schemas.records import (
     Alert,
@@ -116,7 +116,7 @@ CHUNKS = Topic(
     "Permits to send, and orders to the owner of a batch.", retention_days=7, dead_letters=True,
 )  # fmt: skip
 SEND_JOURNAL = Topic(
-    "send.journal", "batch id and window; on the partition of its batch", (JournalEntry, JournalPermit),
+    "send.journal", "batch id and window; on the partition of its batch", (JournalEntry, JournalPermit, JournalAside),
     ("sender",), ("sender",), "What is intended and what came of it.", cleanup="compact",
 )  # fmt: skip
 MAIL_EVENTS = Topic(

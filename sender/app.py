@@ -119,7 +119,7 @@ def _send(
             "partitions went to another process before their mail had its outcome; this one leaves, so that its spool "
             "can be read there"
         )
-    return not owner.cut_off
+    return not (owner.cut_off or owner.unsettled)
 
 
 def _any(_: bytes) -> bool:

@@ -1,15 +1,48 @@
-"""The batches that an owner has in memory: as a copy of the journal's rows, and on their way back to them."""
+"""The batches that an owner has in memory: as a copy of the journal's rows, and on their way back to them.
+
+A batch with a row that cannot be read is put aside, and named; the others of its partition go on.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import orjson
+from pydantic import ValidationError
 
-from sender.held import Held, grouped
+from schemas.journal import JournalAside
+from sender.held import Held
 from sender.journal import core, rows
 from sender.traffic import BatchKey
 from sender.turn import Turn
+
+log = logging.getLogger(__name__)
+
+Row = tuple[bytes, bytes]
+"""Key and value."""
+
+
+@dataclass(slots=True)
+class Aside:
+    """A batch of which nothing is done. `since`: when that was recorded; None: it is to be, and `bad` are to be dead
+    letters."""
+
+    partition: int
+    reason: str
+    since: datetime | None = None
+    bad: list[Row] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What a partition has of one batch."""
+
+    permit: Row | None = None
+    windows: list[Row] = field(default_factory=list)
+    aside: Row | None = None
 
 
 class Batches:
@@ -19,21 +52,67 @@ class Batches:
         self.held: dict[BatchKey, Held] = {}
         self.active: dict[BatchKey, Held] = {}
         """Those that have something to do."""
+        self.aside: dict[BatchKey, Aside] = {}
+        self.back: dict[BatchKey, Held | None] = {}
+        """Those whose row says that they are put aside and who can be read again; None: nothing else is recorded."""
+        self.nobodys: list[tuple[int, Row]] = []
+        """Rows whose key is of no batch, with their partition."""
+        self._partitions: dict[BatchKey, int] = {}
         self._ended: dict[int, dict[BatchKey, bytes]] = {}
 
     def load(self, partition: int, state: Mapping[bytes, bytes]) -> None:
-        """A partition's rows, as they were committed. Raises ValueError for windows without a permit row."""
-        ended = self._ended[partition] = {}
-        for key, permit_row, windows in grouped(state):
-            if permit_row is None:
-                raise ValueError(f"partition {partition} of the journal has windows of {key}, but no permit row")
-            if not windows and orjson.loads(permit_row).get("ended"):
-                ended[key] = permit_row
+        """A partition's rows, as they were committed."""
+        self._ended[partition] = {}
+        for key, found in self._grouped(partition, state).items():
+            if found.permit is None and not found.windows:
+                self.back[key] = None
+                self._partitions[key] = partition
                 continue
-            journal = rows.load(permit_row, windows)
-            held = self.held[key] = Held(partition, journal, journal)
-            if journal.permit.active or journal.pending:
-                self.active[key] = held
+            bad = self._load_one(partition, key, found)
+            if bad is None:
+                continue
+            row, problem = bad
+            reason = f"row {row[0].decode(errors='replace')} of the journal cannot be read: {problem}"
+            said = None if found.aside is None else _said(found.aside)
+            known = said is not None and said.reason == reason
+            since = said.at if said is not None and known else None
+            self.aside[key] = Aside(partition, reason, since, [] if known else [row])
+
+    def _grouped(self, partition: int, state: Mapping[bytes, bytes]) -> dict[BatchKey, _Rows]:
+        batches: dict[BatchKey, _Rows] = {}
+        for raw, value in state.items():
+            try:
+                key, kind = _named(raw)
+            except ValueError:
+                self.nobodys.append((partition, (raw, value)))
+                continue
+            found = batches.setdefault(key, _Rows())
+            if kind == "!":
+                found.permit = raw, value
+            elif kind == "~":
+                found.aside = raw, value
+            else:
+                found.windows.append((raw, value))
+        return batches
+
+    def _load_one(self, partition: int, key: BatchKey, found: _Rows) -> tuple[Row, str] | None:
+        """The row that cannot be read, and why; None: the batch is in memory."""
+        if found.permit is None:
+            return found.windows[0], "there is no permit row beside it"
+        try:
+            if not found.windows and found.aside is None and orjson.loads(found.permit[1]).get("ended"):
+                self._ended[partition][key] = found.permit[1]
+                return None
+            journal = rows.load(found.permit[1], [value for _, value in found.windows])
+        except Exception:
+            log.exception("batch %s/%d", *key)
+            return _culprit(found.permit, found.windows)
+        held = self.held[key] = Held(partition, journal, rows.as_recorded(journal))
+        if journal.permit.active or journal.pending:
+            self.active[key] = held
+        if found.aside is not None:
+            self.back[key] = held
+        return None
 
     def unload(self, partition: int) -> list[Held]:
         """The partition is another's; what was held of it."""
@@ -41,7 +120,15 @@ class Batches:
         for held in gone:
             self.forget(held.key)
         self._ended.pop(partition, None)
+        self.aside = {key: one for key, one in self.aside.items() if one.partition != partition}
+        self.nobodys = [one for one in self.nobodys if one[0] != partition]
+        for key in [k for k, held in self.back.items() if self.partition_of(k, held) == partition]:
+            del self.back[key]
         return gone
+
+    def partition_of(self, key: BatchKey, held: Held | None) -> int:
+        """Of one that is `back`."""
+        return held.partition if held is not None else self._partitions[key]
 
     def of(self, partition: int) -> list[Held]:
         return [held for held in self.held.values() if held.partition == partition]
@@ -52,25 +139,61 @@ class Batches:
         if held is None and (row := self._ended[partition].get(key)) is not None:
             journal = rows.load(row, ())
             del self._ended[partition][key]  # only now: without it the batch would be taken for a new one
-            held = self.held[key] = Held(partition, journal, rows.without_rows(journal))
+            held = self.held[key] = Held(partition, journal, rows.as_recorded(journal))
         return held
 
     def forget(self, key: BatchKey) -> None:
         """Leave it out of memory."""
         self.held.pop(key, None)
         self.active.pop(key, None)
+        self.back.pop(key, None)
 
     def touch(self, held: Held, turn: Turn) -> None:
         """It is changed in this turn, and is to be looked at."""
         turn.touched[held.key] = held
         self.active[held.key] = held
 
-    def write(self, turn: Turn) -> None:
-        """The rows of what was touched. A batch that has ended leaves memory but for its row."""
-        for held in turn.touched.values():
-            changed = rows.changes(held.recorded, held.journal, turn.now)
-            turn.effects.state += [(held.partition, key, value) for key, value in changed]
-            held.recorded = held.journal
-            if changed and held.key not in self.active and core.is_ended(held.journal):
-                self._ended[held.partition][held.key] = changed[-1][1] or b""
-                del self.held[held.key]
+    def write(self, held: Held, turn: Turn) -> None:
+        """The rows of one that was touched. When it has ended it leaves memory but for its row."""
+        changed = rows.changes(held.recorded, held.journal, turn.now)
+        turn.part(held.key).state += [(held.partition, key, value) for key, value in changed]
+        held.recorded = held.journal
+        if changed and held.key not in self.active and core.is_ended(held.journal):
+            self._ended[held.partition][held.key] = changed[-1][1] or b""
+            del self.held[held.key]
+
+
+def _named(raw: bytes) -> tuple[BatchKey, str]:
+    """The batch of a row, and the character that says of what kind it is. Raises ValueError."""
+    name = raw.decode()
+    kind = name[-1:] if name[-1:] in {"!", "~"} else "#"
+    batch = name[:-1] if kind != "#" else name.rpartition("#")[0]
+    campaign, _, number = batch.rpartition("/")
+    if not campaign:
+        raise ValueError(f"{name!r} is the key of no row of a batch")
+    return (campaign, int(number)), kind
+
+
+def _culprit(permit: Row, windows: list[Row]) -> tuple[Row, str]:
+    """Which of the rows of a batch cannot be read, and why."""
+    try:
+        rows.load(permit[1], ())
+    except Exception as e:  # noqa: BLE001 - it was logged
+        return permit, _short(e)
+    for window in windows:
+        try:
+            rows.load(permit[1], [window[1]])
+        except Exception as e:  # noqa: BLE001 - it was logged
+            return window, _short(e)
+    return permit, "its rows do not fit together"
+
+
+def _short(e: Exception) -> str:
+    return " ".join(str(e).split())[:300]
+
+
+def _said(aside: Row) -> JournalAside | None:
+    try:
+        return JournalAside.decode(aside[1])
+    except ValidationError:
+        return None

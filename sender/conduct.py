@@ -69,7 +69,7 @@ class Conduct:
         if held.run is not None and held.journal.control.action is not None:
             self._runs.stop(held.run, core.stopped_by(held.journal.control))
         if command.action == "forget" and not held.journal.permit.active:
-            turn.effects.state += [(partition, key, value) for key, value in rows.forgotten(held.journal)]
+            turn.part(held.key).state += [(partition, key, value) for key, value in rows.forgotten(held.journal)]
             del turn.touched[held.key]
             self._batches.forget(held.key)
 
@@ -85,7 +85,7 @@ class Conduct:
             self._take_want(held, message, turn)
         elif isinstance(message, Came):
             self._take_outcomes(held, message.outcomes, turn)
-            self._settle(message.run, message.outcomes, turn)
+            self._settle(held, message.run, message.outcomes, turn)
             if message.throttled:
                 held.journal = core.throttled(held.journal, message.throttled)
         else:
@@ -96,7 +96,7 @@ class Conduct:
         if held.journal.permit.chunk is not None:
             self._wanted[held.journal.permit.chunk.relay] = want.n
         grant = Grant((), last=True) if held.partition in self.leaving else self._begin(held, want.n, turn)
-        turn.after.append(lambda: self._runs.grant(want.run, grant))
+        turn.later(held, lambda: self._runs.grant(want.run, grant))
 
     def _begin(self, held: Held, n: int, turn: Turn) -> Grant:
         held.journal, indices = core.begin(held.journal, n, turn.now, self._spool)
@@ -106,9 +106,9 @@ class Conduct:
         held.journal, facts = core.ended(held.journal, outcomes)
         turn.tell(held, facts)
 
-    def _settle(self, run: int, outcomes: Sequence[Ended], turn: Turn) -> None:
+    def _settle(self, held: Held, run: int, outcomes: Sequence[Ended], turn: Turn) -> None:
         if outcomes:
-            turn.after.append(lambda: self._runs.settled(run, [o.index for o in outcomes]))
+            turn.later(held, lambda: self._runs.settled(run, [o.index for o in outcomes]))
 
     def _take_drained(self, held: Held, message: Drained, turn: Turn) -> None:
         held.run = None
@@ -215,7 +215,7 @@ class Conduct:
         run = held.run = next(self._ids)
         grant = self._begin(held, first_grant(chunk, self._wanted.get(chunk.relay, 0)), turn)
         turn.touched[held.key] = held
-        turn.after.append(lambda: self._runs.start(run, chunk, grant))
+        turn.later(held, lambda: self._runs.start(run, chunk, grant))
 
     def _look_up(
         self, held: Held, chunk: Chunk, indices: Sequence[int], turn: Turn, sought: Sought,
@@ -223,7 +223,7 @@ class Conduct:
     ) -> None:  # fmt: skip
         look = held.looking = next(self._ids)
         held.sought = sought
-        turn.after.append(lambda: self._runs.look_up(look, chunk, indices, clues or {}))
+        turn.later(held, lambda: self._runs.look_up(look, chunk, indices, clues or {}))
 
     def _finish(self, held: Held, stopped: Stopped, detail: str | None, turn: Turn) -> None:
         held.ending = None

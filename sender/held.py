@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -43,8 +42,6 @@ class Held:
     """What it is looked for."""
     shown: BatchJournal | None = None
     shown_at: float = 0.0
-    stuck: bool = False
-    """It could not be handled; whoever owns it next tries again."""
 
     @property
     def key(self) -> BatchKey:
@@ -92,19 +89,3 @@ def left_behind(
         text="the process that was to send it ended before it recorded an outcome", recovered=True,
     )  # fmt: skip
     return unknown._replace(unread=spool) if fate is None else settled_by(unknown, fate)
-
-
-def grouped(state: Mapping[bytes, bytes]) -> list[tuple[BatchKey, bytes | None, list[bytes]]]:
-    """The rows of a partition by batch: its permit row and its windows."""
-    permits: dict[BatchKey, bytes] = {}
-    windows: dict[BatchKey, list[bytes]] = {}
-    for raw, value in state.items():
-        key = raw.decode()
-        name = key[:-1] if key.endswith("!") else key.rpartition("#")[0]
-        campaign, _, number = name.rpartition("/")
-        batch = campaign, int(number)
-        if key.endswith("!"):
-            permits[batch] = value
-        else:
-            windows.setdefault(batch, []).append(value)
-    return [(batch, permits.get(batch), windows.get(batch, [])) for batch in permits.keys() | windows.keys()]

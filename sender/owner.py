@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from schemas.chunk import BatchControl, Chunk
 from schemas.identity import batch_id
+from sender.aside import Shelf
 from sender.batches import Batches
 from sender.conduct import Conduct
 from sender.held import Held, decode
@@ -56,9 +57,11 @@ class Owner:
         self._tried_spools = float("-inf")
         self._batches = Batches()
         self._conduct = Conduct(runs, self._batches, spool=spool, real=real)
-        self._refused: set[str] = set()  # permits that are dead letters: the gate repeats them
+        self._shelf = Shelf(self._batches)
+        self.unsettled = False
+        """Whether a run was halted whose batch was put aside here: what it had begun is known to our spool alone."""
         self.cut_off = False
-        """Whether a run was halted whose batch went to another owner: what it had begun is known to our spool alone."""
+        """The same of a batch that went to another owner."""
 
     # --- the other thread
 
@@ -76,6 +79,7 @@ class Owner:
     def assigned(self, partition: int, state: Mapping[bytes, bytes]) -> None:
         self._conduct.leaving.discard(partition)
         self._batches.load(partition, state)
+        self._wake()
 
     def revoking(self, partition: int) -> None:
         self._conduct.leaving.add(partition)
@@ -97,17 +101,15 @@ class Owner:
         turn = Turn(self._clock.now(), self._voice)
         for _ in range(min(len(self._inbox), TAKEN_AT_ONCE)):
             self._take_message(self._inbox.popleft(), turn)
+        self._shelf.look(turn)
         for record in inputs:
             self._take_input(record, turn)
         self._look_round(turn)
         self._try_spools()
-        self._batches.write(turn)
+        self._write(turn)
         if self._inbox:
             self._wake()
-        if turn.empty and not inputs:
-            return None
-        turn.effects.token = turn.after
-        return turn.effects
+        return turn.effects() or (Effects() if inputs else None)
 
     def committed(self, effects: Effects) -> None:
         for action in effects.token if isinstance(effects.token, list) else ():
@@ -122,20 +124,20 @@ class Owner:
         except (ValidationError, ValueError, KeyError) as e:
             turn.dead(record, str(e), 1)
             return
-        if isinstance(value, Chunk) and value.permit_id in self._refused:
-            return
         key = value.campaign_id, value.batch_number
+        if key in self._batches.aside:
+            if isinstance(value, Chunk):
+                self._shelf.answer(key, value, turn)
+            return
         failure = self._tried(lambda: self._batches.get(key, record.partition), key, turn)
         failure = failure or self._tried(lambda: self._take_value(record.partition, value, turn), key, turn)
-        if failure is not None:
-            turn.dead(record, failure, TRIES)
-            if isinstance(value, Chunk):
-                self._refused.add(value.permit_id)
+        if failure is None:
+            return
+        turn.dead(record, failure, TRIES)
+        if isinstance(value, Chunk):
+            self._put_aside(key, record.partition, failure, turn, value)
 
     def _take_value(self, partition: int, value: Chunk | BatchControl, turn: Turn) -> None:
-        held = self._batches.get((value.campaign_id, value.batch_number), partition)
-        if held is not None and held.stuck:
-            return
         if isinstance(value, Chunk):
             self._conduct.take_chunk(partition, value, turn)
         else:
@@ -172,13 +174,13 @@ class Owner:
         """Does it, as if a failure had changed nothing. Why it could not be done `TRIES` times; None: it was."""
         failure, held = "", self._batches.held.get(key)
         for _ in range(TRIES):
-            mark, before = turn.mark(), None if held is None else held.present()
+            mark, before = turn.part(key).mark(), None if held is None else held.present()
             try:
                 do()
             except Exception as e:
                 log.exception("batch %s/%d", *key)
                 failure = f"{type(e).__name__}: {e}"
-                turn.forget(mark)
+                turn.part(key).forget(mark)
                 if held is not None and before is not None:
                     held.restore(before)
                 else:  # it began with this
@@ -190,15 +192,38 @@ class Owner:
 
     def _guarded(self, held: Held, do: Callable[[], None], turn: Turn) -> None:
         """What fails for one batch ends there: its run is cut off, and what it intended is for the next owner."""
-        if held.stuck or (failure := self._tried(do, held.key, turn)) is None:
+        if self._batches.held.get(held.key) is not held:
             return
-        held.stuck = True
-        self._batches.active.pop(held.key, None)
-        if held.run is not None:
-            self._runs.halt(held.run)
-            held.run = None
+        if (failure := self._tried(do, held.key, turn)) is not None:
+            self._bury(held, failure, TRIES, turn)
+
+    def _write(self, turn: Turn) -> None:
+        """The rows of what was touched. Of a batch whose rows cannot be made nothing goes out in this turn."""
+        for held in list(turn.touched.values()):
+            try:
+                self._batches.write(held, turn)
+            except Exception as e:
+                log.exception("the rows of batch %s/%d", *held.key)
+                self._bury(held, f"its rows cannot be made: {type(e).__name__}: {e}", 1, turn)
+
+    def _bury(self, held: Held, failure: str, attempts: int, turn: Turn) -> None:
         chunk = held.journal.permit.chunk
         if chunk is not None:
             key, topic = batch_id(*held.key).encode(), self._voice.topics.chunks
             letter = Input(topic, held.partition, 0, key, chunk.encode(), chunk.headers(), 0)
-            turn.dead(letter, failure, TRIES)
+            turn.dead(letter, failure, attempts)
+        active = chunk if held.journal.permit.active else None
+        self._put_aside(held.key, held.partition, failure, turn, active)
+
+    def _put_aside(self, key: BatchKey, partition: int, why: str, turn: Turn, chunk: Chunk | None) -> None:
+        """Nothing more is done for the batch by this owner; its run is cut off and its permit is answered."""
+        held = self._batches.held.get(key)
+        if held is not None and held.run is not None:
+            self._runs.halt(held.run)
+            self.unsettled = True
+        turn.parts.pop(key, None)
+        turn.touched.pop(key, None)
+        self._batches.forget(key)
+        self._shelf.put(key, partition, f"it cannot be handled: {why}", turn)
+        if chunk is not None:
+            self._shelf.answer(key, chunk, turn)

@@ -40,34 +40,65 @@ class Voice:
 
 
 @dataclass(slots=True)
-class Turn:
-    """What one step gathers. `after` happens when it is durable."""
+class Part:
+    """What one step gathers about one batch: rows, records, and what happens once they are durable."""
 
-    now: datetime
-    voice: Voice
-    effects: Effects = field(default_factory=Effects)
-    touched: dict[BatchKey, Held] = field(default_factory=dict)
+    state: list[tuple[int, bytes, bytes | None]] = field(default_factory=list)
+    outputs: list[tuple[int, Output]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
-
-    @property
-    def empty(self) -> bool:
-        return not (self.touched or self.after or self.effects.state or self.effects.outputs)
 
     def mark(self) -> tuple[int, int, int]:
         """How much is gathered."""
-        return len(self.effects.state), len(self.effects.outputs), len(self.after)
+        return len(self.state), len(self.outputs), len(self.after)
 
     def forget(self, mark: tuple[int, int, int]) -> None:
         """What was gathered since."""
-        gathered: tuple[list[Any], ...] = (self.effects.state, self.effects.outputs, self.after)
+        gathered: tuple[list[Any], ...] = (self.state, self.outputs, self.after)
         for one, size in zip(gathered, mark, strict=True):
             del one[size:]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one step gathers: by batch, so that what cannot be written of one is left out as a whole."""
+
+    now: datetime
+    voice: Voice
+    parts: dict[BatchKey, Part] = field(default_factory=dict)
+    letters: list[tuple[int, Output]] = field(default_factory=list)
+    touched: dict[BatchKey, Held] = field(default_factory=dict)
+
+    def part(self, key: BatchKey) -> Part:
+        """What is gathered about a batch."""
+        part = self.parts.get(key)
+        if part is None:
+            part = self.parts[key] = Part()
+        return part
+
+    def effects(self) -> Effects | None:
+        """All of it; None: nothing was gathered."""
+        effects = Effects(outputs=self.letters)
+        after: list[Callable[[], None]] = []
+        for part in self.parts.values():
+            effects.state += part.state
+            effects.outputs += part.outputs
+            after += part.after
+        effects.token = after
+        return effects if after or effects.state or effects.outputs else None
+
+    def later(self, held: Held, action: Callable[[], None]) -> None:
+        """To be done when what is gathered about the batch is durable."""
+        self.part(held.key).after.append(action)
 
     def answer(self, held: Held, result: ChunkResult) -> None:
         """A report on a batch, to the gate."""
         held.shown, held.shown_at = held.journal, self.voice.real()
+        self.send(held.key, held.partition, result)
+
+    def send(self, key: BatchKey, partition: int, result: ChunkResult) -> None:
+        """A record for the gate."""
         out = Output(self.voice.topics.gate_inputs, result.relay.encode(), result.encode(), ChunkResult.headers())
-        self.effects.outputs.append((held.partition, out))
+        self.part(key).outputs.append((partition, out))
 
     def tell(self, held: Held, facts: Sequence[Fact]) -> None:
         """What happened to messages, to the world."""
@@ -76,15 +107,16 @@ class Turn:
             return
         campaign, number = held.key
         tags, key = self.voice.tags(campaign), batch_id(campaign, number).encode()
+        outputs = self.part(held.key).outputs
         for fact in facts:
             value = event_value(
                 fact, campaign, number, relay=chunk.relay, sending_domain=chunk.sending_domain, tags=tags
             )
             out = Output(self.voice.topics.mail_events, key, value, EVENT_HEADERS)
-            self.effects.outputs.append((held.partition, out))
+            outputs.append((held.partition, out))
 
     def dead(self, record: Input, error: str, attempts: int) -> None:
         """A record of the input that nobody can use."""
         log.warning("%s[%d]@%d is a dead letter: %s", record.topic, record.partition, record.offset, error)
         letter = dead_letter(self.voice.topics.chunks, record, error, attempts, at=datetime.now(UTC))
-        self.effects.outputs.append((record.partition, letter))
+        self.letters.append((record.partition, letter))

@@ -21,6 +21,10 @@ UNREADY_SECONDS = 5.0
 """Real seconds until a sender is asked again for what it did not have yet."""
 
 
+ASIDE_SECONDS = 60.0
+"""Real seconds until the owner of a batch that he has put aside is asked again."""
+
+
 def apply_result(turn: Turn, result: ChunkResult) -> None:
     """Takes a report that is newer than the last one of its batch; any other changes nothing."""
     campaign = turn.tables.campaigns.get(result.campaign_id)
@@ -30,11 +34,14 @@ def apply_result(turn: Turn, result: ChunkResult) -> None:
     if campaign is None or batch is None:
         turn.dead(f"a result for batch {result.campaign_id}/{result.batch_number}, which this gate has never planned")
         return
-    if result.version <= batch.version:
-        return
-    batch.version = result.version
-    _take_totals(turn, campaign, batch, result)
     permit = batch.permit
+    if result.aside and (permit is None or permit.id != result.permit_id):
+        return
+    if not result.aside:
+        if result.version <= batch.version:
+            return
+        batch.version = result.version
+        _take_totals(turn, campaign, batch, result)
     if permit is not None and permit.id == result.permit_id:
         _take_permit(turn, campaign, batch, permit, result)
     if result.open:
@@ -123,7 +130,7 @@ def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit
         turn.tables.rest(campaign, batch, turn.real + 2.0 ** (batch.failures - 1))
     elif result.stopped == "unready":
         batch.error = result.detail or "something is not there yet"
-        turn.tables.rest(campaign, batch, turn.real + UNREADY_SECONDS)
+        turn.tables.rest(campaign, batch, turn.real + (ASIDE_SECONDS if result.aside else UNREADY_SECONDS))
     else:
         batch.failures = 0
     if permit.deferrals:

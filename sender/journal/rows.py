@@ -66,9 +66,9 @@ def load(permit_row: bytes, window_rows: Iterable[bytes]) -> BatchJournal:
     )
 
 
-def without_rows(journal: BatchJournal) -> BatchJournal:
-    """An ended batch as the changelog has it: no window has a row."""
-    return replace(journal, windows={})
+def as_recorded(journal: BatchJournal) -> BatchJournal:
+    """A batch that was loaded, as the changelog has it: when it has ended no window has a row."""
+    return replace(journal, windows={}) if is_ended(journal) else journal
 
 
 def _window_row(journal: BatchJournal, w: Window) -> Row:
@@ -125,6 +125,8 @@ def _without_windows(journal: BatchJournal) -> BatchJournal:
 
 
 def _window(e: JournalEntry) -> Window:
+    if not len(e.states) == len(e.rounds) == len(e.attempts):
+        raise ValueError(f"{len(e.states)} states, {len(e.rounds)} rounds and {len(e.attempts)} attempts do not fit")
     unread = {spool: tuple(places) for spool, places in e.unread.items()}
     return Window(
         e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool, tuple(e.deferrals), unread

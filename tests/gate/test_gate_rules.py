@@ -887,3 +887,22 @@ def test_a_strategy_may_have_no_limit_at_all() -> None:
     )
     world.give(*plan(gate_campaign(size=9, strategy=free), [9]))
     assert last(world).permitted() == 9
+
+
+def test_a_batch_that_its_owner_has_put_aside_is_held_gives_its_connections_back_and_is_asked_for_again() -> None:
+    world = silent(settings(warm=True, connections=2))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10, interval=0)), [10]))
+    aside = {"aside": True, "stopped": "unready", "accepted": 0, "sent_on": {}, "detail": "row c/1#0 cannot be read"}
+    world.give(result(last(world), 1, final=False, begun=3, accepted=3, sent_on={}, stopped=None))
+    for turn in range(5):  # it never fails by it, however often
+        chunk = last(world)
+        said = result(chunk, 0, begun=10 if turn == 0 else 0, unsent=chunk.ranges, **aside)
+        world.give(said, said)
+        progress = world.core.progress("c", world.now, world.real)
+        assert "row c/1#0 cannot be read" in next(h.detail for h in progress.holds if h.reason == "error")
+        assert (progress.accepted, progress.failed, progress.in_flight, progress.conserved()) == (3, 0, 0, 10)
+        assert (world.core.tables.relays["main"].permits, len(world.dead)) == ({}, 0)
+        world.run(until=world.now + timedelta(seconds=61))
+        assert last(world).permit_id > chunk.permit_id
+    world.give(result(last(world), 9, begun=7, accepted=10))  # its owner can read it again
+    assert (world.progress["c"].state, world.progress["c"].accepted) == ("completed", 10)

@@ -295,4 +295,4 @@ def test_an_ended_batch_is_one_row_and_comes_back_whole_for_a_later_round() -> N
     again, taken, _ = core.take_permit(back, chunk(2, ((0, 120),), 120, round=1), NOON)
     assert taken == "started"
     assert core.begin(again, 200, NOON)[1] == list(range(100, 120))
-    assert len(rows.changes(rows.without_rows(back), again, NOON)) == 4
+    assert len(rows.changes(rows.as_recorded(back), again, NOON)) == 4

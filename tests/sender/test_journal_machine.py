@@ -81,7 +81,7 @@ class OwnerOfABatch(RuleBasedStateMachine):
         if b"c/1!" in self.log:
             windows = [value for key, value in self.log.items() if b"#" in key]
             self.journal = rows.load(self.log[b"c/1!"], windows)
-            self.recorded = self.journal if windows else rows.without_rows(self.journal)
+            self.recorded = rows.as_recorded(self.journal)
         self.on_wire.clear()  # whatever came of them, nobody knows
         if self.journal is not None:
             left = core.interrupted(self.journal)

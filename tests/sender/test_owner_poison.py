@@ -8,14 +8,14 @@ from typing import Any
 
 import orjson
 import pytest
-from journals import NOON, chunk, control
+from journals import HOUR, NOON, chunk, control
 
 from schemas.base import Model
 from schemas.chunk import Chunk, ChunkResult
-from sender.journal import core
+from sender.journal import core, rows
 from sender.journal.values import Clue, Ended
 from sender.owner import Owner, Topics
-from sender.traffic import Came, Drained, Grant
+from sender.traffic import Came, Drained, Grant, Known
 from streams.clock import ManualClock
 from streams.fenced import Effects, Input
 
@@ -26,6 +26,7 @@ class Runs:
 
     started: dict[str, int] = field(default_factory=dict)
     halted: list[int] = field(default_factory=list)
+    looks: list[int] = field(default_factory=list)
 
     def start(self, run: int, chunk: Chunk, grant: Grant) -> None:  # noqa: ARG002 - Runs' signature
         self.started[chunk.campaign_id] = run
@@ -39,7 +40,8 @@ class Runs:
 
     def settled(self, run: int, indices: Sequence[int]) -> None: ...
 
-    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], clues: Mapping[int, Clue]) -> None: ...
+    def look_up(self, look: int, chunk: Chunk, indices: Sequence[int], clues: Mapping[int, Clue]) -> None:  # noqa: ARG002
+        self.looks.append(look)
 
     def try_spools(self, names: Sequence[str]) -> None: ...
 
@@ -84,6 +86,14 @@ def results(effects: Effects) -> dict[str, ChunkResult]:
     return {r.campaign_id: r for r in read}
 
 
+def is_aside(result: ChunkResult, permit: Chunk, why: str, begun: int | None = None) -> bool:
+    """Whether the permit was answered by its owner's having put the batch aside."""
+    assert why in (result.detail or "")
+    assert (result.aside, result.final, result.permit_id) == (True, True, permit.permit_id)
+    assert result.unsent == permit.ranges
+    return begun is None or result.begun == begun
+
+
 def failing_for(name: str, campaign: str, patch: pytest.MonkeyPatch) -> list[int]:
     """`core.<name>` fails for the campaign from now on; how often it did."""
     sound, tried = getattr(core, name), []
@@ -114,8 +124,11 @@ def test_a_permit_whose_handling_fails_three_times_is_one_dead_letter_however_of
         effects = desk.give(bad, good)
         assert [(d["error"], d["attempts"]) for d in letters(effects)] == [(b"ZeroDivisionError: a defect", b"3")]
         assert (len(tried), set(desk.runs.started)) == (3, {"good"})
-        assert not any(key.startswith(b"bad/") for key in desk.rows)
-        assert letters(desk.give(bad, bad)) == []
+        assert [key for key in desk.rows if key.startswith(b"bad/")] == [b"bad/1~"]
+        assert is_aside(results(effects)["bad"], bad, "ZeroDivisionError: a defect")
+        effects = desk.give(bad, bad)
+        assert letters(effects) == []
+        assert is_aside(results(effects)["bad"], bad, "ZeroDivisionError: a defect")
     desk.say("good", *range(10))
     assert results(desk.give())["good"].accepted == 10
     following = Desk(rows=desk.rows)  # the next owner takes it
@@ -132,23 +145,24 @@ def test_a_batch_whose_outcomes_cannot_be_handled_is_left_and_the_others_go_on(m
         desk.say("good", *range(10))
         effects = desk.give()
         assert results(effects)["good"].accepted == 10
-        assert "bad" not in results(effects)
+        assert is_aside(results(effects)["bad"], bad, "ZeroDivisionError: a defect", begun=10)
         assert [(d["error"], d["attempts"]) for d in letters(effects)] == [(b"ZeroDivisionError: a defect", b"3")]
         assert desk.runs.halted == [desk.runs.started["bad"]]
         assert not desk.owner.busy(0)
-        effects = desk.give(bad, control("pause", 1, campaign_id="bad"))
-        assert (effects.outputs, effects.state) == ([], [])
+        effects = desk.give(chunk(3, campaign_id="bad", issued_at=NOON + HOUR), control("pause", 1, campaign_id="bad"))
+        assert (len(effects.outputs), effects.state, results(effects)["bad"].begun) == (1, [], 0)
     windows = [orjson.loads(row)["states"] for key, row in desk.rows.items() if key.startswith(b"bad/1#")]
     assert windows == ["i" * 10]  # the next owner finds that nobody knows, and says so
 
 
 def test_a_new_batch_whose_answer_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     desk, late = Desk(), chunk(1, until=NOON)  # is answered at once
+    encode = ChunkResult.encode
     with monkeypatch.context() as patch:
-        patch.setattr("sender.turn.ChunkResult.encode", lambda _: 1 / 0)
+        patch.setattr("sender.turn.ChunkResult.encode", lambda r: encode(r) if r.aside else 1 / 0)
         effects = desk.give(late)
-        assert (len(letters(effects)), effects.state) == (1, [])
-    assert results(desk.give(chunk(2, until=NOON)))["c"].version == 1
+        assert (len(letters(effects)), [key for _, key, _ in effects.state]) == (1, [b"c/1~"])
+    assert results(Desk(rows=desk.rows).give(chunk(2, until=NOON)))["c"].version == 1
 
 
 def test_an_ended_batch_whose_row_cannot_be_read_is_not_taken_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,5 +174,83 @@ def test_an_ended_batch_whose_row_cannot_be_read_is_not_taken_for_a_new_one(monk
     with monkeypatch.context() as patch:
         patch.setattr("sender.batches.rows.load", lambda *_: 1 / 0)
         assert len(letters(again.give(chunk(2)))) == 1
-    result = results(again.give(chunk(3)))["c"]
-    assert (result.accepted, result.begun, again.runs.started) == (10, 0, {})
+    assert is_aside(results(again.give(chunk(3, issued_at=NOON + HOUR)))["c"], chunk(3), "it cannot be handled")
+    last = Desk(rows=again.rows)
+    result = results(last.give(chunk(4)))["c"]
+    assert (result.accepted, result.begun, last.runs.started) == (10, 0, {})
+
+
+def test_a_batch_whose_rows_cannot_be_made_sends_nothing_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, bad, good = Desk(), chunk(1, campaign_id="bad"), chunk(2, campaign_id="good")
+    with monkeypatch.context() as patch:
+        sound = rows.changes
+        patch.setattr(
+            rows, "changes", lambda old, new, now: 1 / 0 if new.campaign_id == "bad" else sound(old, new, now)
+        )
+        effects = desk.give(bad, good)
+        assert set(desk.runs.started) == {"good"}  # what is not recorded as intended is not begun
+        assert is_aside(results(effects)["bad"], bad, "its rows cannot be made: ZeroDivisionError", begun=10)
+        assert len(letters(effects)) == 1
+    desk.say("good", *range(10))
+    assert results(desk.give())["good"].accepted == 10
+    assert [key for key in desk.rows if key.startswith(b"bad/")] == [b"bad/1~"]
+
+
+def sent(campaign: str, *indices: int) -> Desk:
+    """A desk whose run has sent these of ten, and intended the others."""
+    desk = Desk()
+    desk.give(chunk(1, campaign_id=campaign))
+    run = desk.runs.started[campaign]
+    desk.owner.post(Came((campaign, 1), run, [Ended(i, "accepted", NOON) for i in indices]))
+    desk.give()
+    return desk
+
+
+@pytest.mark.parametrize("row", [b"bad/1!", b"bad/1#0"])
+@pytest.mark.parametrize("value", [b"\xff\x00", b"[]", b"{}", b'{"kind": "window", "campaign_id": 7}'])
+def test_a_row_that_cannot_be_read_puts_its_batch_aside_and_names_itself(row: bytes, value: bytes) -> None:
+    log = {**sent("bad", 0, 1).rows, **sent("good", 0).rows}
+    desk = Desk(rows={**log, row: value})
+    effects = desk.give()
+    assert [(o.key, o.value) for _, o in effects.outputs if o.topic == "chunks.dlq"] == [(row, value)]
+    assert row.decode() in letters(effects)[0]["error"].decode()
+    assert (desk.rows[row], b"bad/1~" in desk.rows) == (value, True)
+    answered = results(desk.give(chunk(1, campaign_id="bad")))["bad"]
+    assert is_aside(answered, chunk(1), f"row {row.decode()} of the journal cannot be read", begun=10)
+    later = chunk(3, campaign_id="bad", issued_at=NOON + HOUR)
+    assert results(desk.give(later))["bad"].begun == 0
+    assert desk.runs.started == {}  # of the other one who was left intended is looked up first
+    again = Desk(rows=desk.rows)
+    assert letters(again.give()) == []  # once is enough
+    assert is_aside(results(again.give(later))["bad"], later, row.decode())
+
+
+def test_a_batch_that_can_be_read_again_goes_on_but_not_under_the_permit_that_was_answered() -> None:
+    whole = sent("bad", 0, 1).rows
+    desk = Desk(rows={**whole, b"bad/1#0": b"?"})
+    desk.give(chunk(1, campaign_id="bad"))
+    healed = Desk(rows={**desk.rows, b"bad/1#0": whole[b"bad/1#0"]})
+    assert letters(healed.give()) == []
+    assert b"bad/1~" not in healed.rows
+    look = healed.runs.looks.pop()
+    healed.owner.post(Known(("bad", 1), look, {i: f"p{i}@x.example" for i in range(2, 10)}))
+    result = results(healed.give())["bad"]
+    assert (result.final, result.aside, result.accepted, result.in_doubt) == (True, False, 2, ((2, 10),))
+    assert healed.runs.started == {}
+    healed.give(chunk(2, round=1, campaign_id="bad"))
+    assert set(healed.runs.started) == {"bad"}
+
+
+def test_rows_of_no_batch_are_dead_letters_and_go_away() -> None:
+    desk = Desk(rows={b"nonsense": b"1", b"\xff": b"2", b"c/x!": b"3", **sent("good", 0).rows})
+    effects = desk.give()
+    assert len(letters(effects)) == 3
+    assert {key for key in desk.rows if not key.startswith(b"good/")} == set()
+
+
+def test_windows_without_a_permit_row_put_their_batch_aside() -> None:
+    log = sent("bad", 0).rows
+    del log[b"bad/1!"]
+    desk = Desk(rows=log)
+    assert "there is no permit row beside it" in letters(desk.give())[0]["error"].decode()
+    assert is_aside(results(desk.give(chunk(1, campaign_id="bad")))["bad"], chunk(1), "bad/1#0", begun=10)
