@@ -18,6 +18,7 @@ from sender.recipients import Part
 from sender.run import STALE, Run
 from sender.smtp.errors import RelayDown
 from sender.smtp.feed import Outcome, Outgoing
+from sender.smtp.outcomes import relay_down
 from sender.worker import BAD_ROW, Compiled, Filling
 
 log = logging.getLogger(__name__)
@@ -161,12 +162,12 @@ class PipedRun(Run[Line]):
     def came(self, line: Line, sent: Sent, outcome: Outcome, at: datetime) -> None:
         self._busy -= 1
         if outcome.kind == "relay_down":
-            line.refuse(RelayDown("busy", outcome.code, outcome.text))
+            line.refuse(relay_down(outcome))
             self._queue.appendleft(sent.index)
         elif sent.refused and outcome.kind == "lost_before":
             self._queue.appendleft(sent.index)
-        else:
-            self.settle(sent.index, sent, outcome, at)
+        elif (down := self.settle(sent.index, sent, outcome, at)) is not None:
+            line.refuse(down)
 
     def told(self) -> None:
         if self._over():

@@ -15,21 +15,23 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic, time
-from typing import Generic, Protocol
+from typing import Generic
 
 from schemas.chunk import Chunk
 from schemas.template.errors import OverBudget
 from sender.journal.report import Stopped
 from sender.journal.spool import Slip
-from sender.journal.values import Ended, EndKind
+from sender.journal.values import Ended
 from sender.recipients import RecipientsError, RecipientsLate
 from sender.relays import RelayDown
-from sender.smtp.outcomes import Outcome
+from sender.smtp.outcomes import Outcome, relay_down
 from sender.smtp.pace import Pace
 from sender.smtp.pool import ConnectionPool, S
+from sender.smtp.refusals import Refusals
 from sender.surroundings import CannotSend, CannotYet, Surroundings
 from sender.traffic import BatchKey, Came, Drained, Grant, Want, prefetch_limit
-from sender.tries import FOR_NOW, Tries
+from sender.tries import Tries
+from sender.verdicts import Addressed, ended, judged
 from sender.worker import Compiled
 
 log = logging.getLogger(__name__)
@@ -42,15 +44,6 @@ SAY = 0.01
 """Seconds for which outcomes are gathered before the owner is told."""
 STALE = 0.1
 """Seconds between two looks whether this process is still the owner."""
-
-
-class Addressed(Protocol):
-    """A message, as far as what became of it goes."""
-
-    @property
-    def rcpt_to(self) -> str: ...
-    @property
-    def message_id(self) -> str: ...
 
 
 @dataclass(eq=False)
@@ -87,6 +80,7 @@ class Run(ABC, Generic[S]):
         self._limit = prefetch_limit(self.chunk.connections, self.chunk.rate)
         ahead = self.around.tempo.get(self.chunk.relay, 1.0)
         self._target = max(1, min(math.ceil(self.chunk.connections * ahead), self._limit))
+        self._refusals = self.around.refusals.setdefault(self.chunk.relay, Refusals())
         self._pace = Pace.begin(self.chunk.rate, monotonic())
         self._until = time() + self._seconds_left()
         self._tries = Tries(self.chunk.max_retries)
@@ -222,13 +216,22 @@ class Run(ABC, Generic[S]):
             return False
         return self.around.alive()
 
-    def settle(self, index: int, envelope: Addressed, outcome: Outcome, at: datetime | None = None) -> None:
-        """What a server's answer, which came `at` (default: now), means for the recipient: an end, or another try."""
+    def settle(self, index: int, envelope: Addressed, outcome: Outcome, at: datetime | None = None) -> RelayDown | None:
+        """What a server's answer, which came `at` (default: now), means for the recipient: an end, or another try.
+
+        And for the relay: it may refuse everything; then nothing more is sent on this connection. Raises `RelayDown`
+        when that is all that it means: nothing became of the index.
+        """
+        down = None
         tries = self._tries.settle(index, outcome, monotonic())
         if tries:
-            self._came.append(_ended(index, envelope, outcome, tries, at or self.around.clock.now(), self.chunk))
+            judgement = judged(self._refusals, outcome, envelope.rcpt_to, self.chunk)
+            down = relay_down(outcome) if judgement == "down" else None
+            at = at or self.around.clock.now()
+            self._came.append(ended(index, envelope, outcome, tries, at, self.chunk, judgement))
         if tries or outcome.kind == "throttled":
             self._tell(int(outcome.kind == "throttled"))
+        return down
 
     def tries(self, index: int) -> int:
         """How often it was put on a wire, those times not counted that were nobody's fault."""
@@ -290,22 +293,6 @@ class Run(ABC, Generic[S]):
     def _notify(self) -> None:
         for waiter in self._waiters:
             _wake(waiter)
-
-
-_KINDS: dict[str, EndKind] = {"accepted": "accepted", "lost_after": "in_doubt"}
-"""Any other outcome that ends the tries is a failure, or for now."""
-
-
-def _ended(index: int, message: Addressed, o: Outcome, tries: int, at: datetime, chunk: Chunk) -> Ended:
-    kind, reason = _KINDS.get(o.kind, "failed"), str(o.reason)
-    if o.kind in FOR_NOW:
-        if chunk.defer:
-            kind = "deferred"
-        elif chunk.deferrals:
-            reason = "expired"
-    return Ended(
-        index, kind, at, tries, message.rcpt_to, message.message_id, o.code, o.enhanced, o.text, reason, o.provider_id
-    )
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

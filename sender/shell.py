@@ -71,7 +71,7 @@ class Sending:
         self._recipients = Recipients(kafka, recipients_topic)
         self._spool = spool
         self._around = Surroundings(
-            post, clock, alive, suppressed, self._compiled, self._recipients.row, self._recipients.parts, {}, spool
+            post, clock, alive, suppressed, self._compiled, self._recipients.row, self._recipients.parts, {}, {}, spool
         )
         self._gathering = Gathering(spool, clock)
         self._pools: dict[str, ConnectionPool[Any]] = {}

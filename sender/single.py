@@ -11,6 +11,7 @@ from sender.journal.values import Ended
 from sender.recipients import RecipientsError, RecipientsLate
 from sender.relays import Connection, RelayDown
 from sender.run import STALE, Run
+from sender.smtp.errors import RelayRefuses
 from sender.worker import Compiled, Worker
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ class SingleRun(Run[Connection]):
         try:
             await worker.send(index)
         except RelayDown as down:
-            self._queue.appendleft(index)
+            if not isinstance(down, RelayRefuses):
+                self._queue.appendleft(index)
             await worker.leave()
             self._busy -= 1
             self._notify()

@@ -9,6 +9,7 @@ from typing import Any
 from schemas.chunk import Chunk
 from sender.journal.spool import Spool
 from sender.recipients import Part
+from sender.smtp.refusals import Refusals
 from sender.traffic import Message
 from sender.worker import Compiled
 from streams.clock import Clock
@@ -31,6 +32,8 @@ class Surroundings:
     """Raises RecipientsError."""
     tempo: dict[str, float]
     """By relay: how many indices a connection was last seen to need ahead."""
+    refusals: dict[str, Refusals]
+    """By relay: what it has lately made of our mail."""
     spool: Spool | None = None
     """Where it is written what goes on a wire, before it does."""
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
-from sender.smtp.errors import RelayDown
-from sender.smtp.outcomes import Outcome, retry_delays
+from sender.smtp.outcomes import Outcome, relay_down, retry_delays
 
 CLEAN_RETRIES = 5
 """How often a connection that is lost before the body is not counted against the recipient."""
@@ -74,7 +73,7 @@ class Tries:
             self._slowed = 0
             return 1 + (self.forget(index) if self._states else 0)
         if kind == "relay_down":
-            raise RelayDown("busy", outcome.code, outcome.text)
+            raise relay_down(outcome)
         state = self._states.setdefault(index, _Try())
         if kind == "lost_before" and state.lost < CLEAN_RETRIES:
             state.lost += 1

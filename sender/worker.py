@@ -13,6 +13,7 @@ from sender.journal.spool import SpoolEnd
 from sender.journal.values import Ended
 from sender.message.envelope import Envelope, MessageName
 from sender.relays import Connection, Outcome
+from sender.smtp.errors import RelayRefuses
 
 if TYPE_CHECKING:
     from sender.single import SingleRun
@@ -46,7 +47,7 @@ class Worker:
         """Whether a message is on the wire whose outcome is not known."""
 
     async def send(self, index: int) -> None:
-        """Raises RelayDown, RecipientsError and SpoolLost; then nothing became of the index."""
+        """Raises RelayDown, RecipientsError and SpoolLost; then nothing became of the index, unless `RelayRefuses`."""
         run, self.wrote = self._run, False
         envelope = await self._envelope(index)
         if envelope is None:
@@ -63,7 +64,8 @@ class Worker:
         outcome = await connection.send(envelope)
         self.wrote = False
         self._record_end(index, outcome)
-        run.settle(index, envelope, outcome)
+        if (down := run.settle(index, envelope, outcome)) is not None:
+            raise RelayRefuses(down.reason, down.code, down.text)
         if not connection.usable:
             await self.leave()
 

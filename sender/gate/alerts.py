@@ -51,6 +51,12 @@ def refuses_for_good(error: str) -> bool:
     return said is not None and (said["reason"] in _FOR_GOOD or (said["code"] or "").startswith("5"))
 
 
+def is_quota(error: str) -> bool:
+    """Whether it is the account's quota that is used up, by what its server says."""
+    said = _REASON.match(error)
+    return said is not None and said["reason"] == "quota"
+
+
 # --- relays
 
 
@@ -78,7 +84,7 @@ def _down(turn: Turn, relay: RelayRow) -> None:
 
 
 def _serious(down: Down, real: float) -> bool:
-    if down.attempts < CONFIRMED:
+    if down.attempts < CONFIRMED or is_quota(down.error):
         return False
     return refuses_for_good(down.error) or real - down.since_real >= UNREACHABLE_SECONDS
 
@@ -93,6 +99,8 @@ def _quota(turn: Turn, relay: RelayRow) -> None:
     elif account is not None and account.quota is not None and used_up(relay, turn.real):
         what, rest = f"{account.quota} messages that its account allows in 24 hours", "as the account allows"
         used, limit = account.sent + account.begun, account.quota
+    elif relay.down is not None and relay.down.attempts >= CONFIRMED and is_quota(relay.down.error):
+        what, rest = f"messages that its account allows ({relay.down.error})", "as the account allows"
     else:
         return
     relay.quota_alert = day

@@ -156,8 +156,11 @@ def relay_down(relay: RelayRow, real: float, now: datetime, next_try: datetime) 
     assert relay.down is not None  # noqa: S101
     seconds = max(0.0, relay.down.next_real - real)
     when = "it is being tried now" if relay.down.probe else f"the next try is in {seconds:.0f} s"
+    quota = relay.down.error.startswith("quota:")
+    what = "says that its quota is used up" if quota else "cannot be used"
     return _hold(
-        "relay_down", f"relay {relay.name} cannot be used: {relay.down.error}; {when}", max(now, next_try),
+        "daily_quota" if quota else "relay_down", f"relay {relay.name} {what}: {relay.down.error}; {when}",
+        max(now, next_try),
         relay=relay.name, error=relay.down.error, attempts=relay.down.attempts, since=rfc3339(relay.down.since),
         next_try_seconds=round(seconds, 1),
     )  # fmt: skip

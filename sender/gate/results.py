@@ -6,6 +6,7 @@ from schemas.chunk import ChunkResult, SendError
 from sender.gate import quota
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
+from sender.gate.alerts import is_quota, refuses_for_good
 from sender.gate.decision import Dead, Turn
 from sender.gate.deferrals import make_ready, put_off
 from sender.gate.doubts import answered, take_open
@@ -15,7 +16,9 @@ from sender.gate.show import MAX_ERRORS, count_accepted, settle
 from sender.gate.states import ENDED
 
 MAX_BACKOFF = 60.0
-"""Real seconds between two tries of a relay that is down."""
+"""Real seconds between two tries of a relay that cannot be reached."""
+REFUSED_BACKOFF = 900.0
+"""... of one that refuses us until somebody does something: who tries too often is locked out, or listed for longer."""
 
 UNREADY_SECONDS = 5.0
 """Real seconds until a sender is asked again for what it did not have yet."""
@@ -171,14 +174,15 @@ def _wake_short(turn: Turn, short: set[str], relay: RelayRow) -> None:
 
 
 def _relay_fails(turn: Turn, relay: RelayRow, permit: Permit, error: str) -> None:
-    """Nobody can be mailed by the relay: it is tried again after 1, 2, 4 ... 60 s of real time."""
+    """Nobody can be mailed by the relay: it is tried again after 1, 2, 4 ... 60 s of real time, or up to 15 min."""
     down = relay.down
     if down is None:
         relay.down = Down(since=turn.now, error=error, attempts=1, next_real=turn.real + 1.0, since_real=turn.real)
     elif down.probe == permit.id:
         down.attempts += 1
         down.error, down.probe = error, None
-        down.next_real = turn.real + min(MAX_BACKOFF, 2.0 ** min(10, down.attempts - 1))
+        most = REFUSED_BACKOFF if refuses_for_good(error) or is_quota(error) else MAX_BACKOFF
+        down.next_real = turn.real + min(most, 2.0 ** min(10, down.attempts - 1))
     else:
         down.error = error
         return

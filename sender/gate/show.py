@@ -177,7 +177,7 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
     if campaign.deferring:
         found.append(hold_of(turn, campaign, [campaign.batches[n] for n in sorted(campaign.deferring)]))
     relay, after = turn.tables.relay(campaign.relay), turn.tables.settings.silent_after
-    if relay.down is not None and not any(h.reason == "relay_down" for h in found):
+    if relay.down is not None and not any(h.reason in {"relay_down", "daily_quota"} for h in found):
         wait = max(0.0, relay.down.next_real - turn.real) * turn.tables.speed
         found.append(holds.relay_down(relay, turn.real, turn.now, turn.now + timedelta(seconds=wait)))
     rests = [b for n in sorted(campaign.resting) if (b := campaign.batches[n]).retry_real is not None]

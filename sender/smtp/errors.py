@@ -6,9 +6,10 @@ from __future__ import annotations
 class RelayDown(ConnectionError):
     """A relay cannot be reached, or refuses us as a whole: never a recipient's failure.
 
-    `reason` is one of `address`, `connect`, `tls`, `greeting`, `auth`, `busy`, `settings`; `code` is the
-    server's (0: it said none). `throttled` says that the server asks for fewer connections or less speed
-    (421 or 4.7.x to the greeting): other connections may well go on. No message contains a password.
+    `reason` is one of `address`, `connect`, `tls`, `greeting`, `auth`, `busy`, `settings`, `refused` (it answers
+    everything so), `quota` (the account's is used up); `code` is the server's (0: it said none). `throttled` says that
+    the server asks for fewer connections or less speed (421 or 4.7.x to the greeting): other connections may well go
+    on. No message contains a password.
     """
 
     def __init__(self, reason: str, code: int = 0, text: str = "", *, throttled: bool = False) -> None:
@@ -17,3 +18,7 @@ class RelayDown(ConnectionError):
         self.code = code
         self.text = text
         self.throttled = throttled
+
+
+class RelayRefuses(RelayDown):
+    """The relay refuses everything; the message that showed it has its outcome already."""

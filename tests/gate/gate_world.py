@@ -198,6 +198,8 @@ class World:
         self.batches: dict[tuple[str, int], Any] = {}
         self.next_wake: float | None = None
         self.relay_up, self.refusal = True, "connection refused"
+        self.blocking = False
+        """The relay answers `refusal` to the first message of every permit: it is put off, and the permit ends."""
         self.sender_up = True
         self.limits: dict[date, int] = {}
         self.offset = 0
@@ -362,6 +364,10 @@ class World:
             self._end(chunk, batch, Running(chunk, [], self.real), "relay_down")
             return
         wanted = [i for start, end in chunk.ranges for i in range(start, end) if batch.may_begin(i, chunk)]
+        if self.blocking and wanted:
+            batch.running = blocked = Running(chunk, [(self.real, wanted[0])], self.real)
+            self._end(chunk, batch, blocked, "relay_down")
+            return
         pace = 1 / chunk.rate if chunk.rate else self.latency / chunk.connections
         begins = [(self.real + k * pace, i) for k, i in enumerate(wanted)]
         begins = [(t, i) for t, i in begins if self.at(t) < chunk.until]
@@ -393,7 +399,7 @@ class World:
         begun, sent_on, errors = 0, Counter[date](), []
         for t, i in running.begins:
             kind = self.rng.choices(list(self.outcomes), list(self.outcomes.values()))[0]
-            kind = self.answer(self.at(t), chunk, i) or kind
+            kind = "deferred" if self.blocking else self.answer(self.at(t), chunk, i) or kind
             refused = kind == "deferred"
             if refused:
                 kind = "deferred" if chunk.defer else "failed"

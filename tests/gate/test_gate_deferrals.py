@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from gate_world import MONDAY, OFFICE, Answer, World, as_drawn, batch_strategy, gate_campaign, plan, settings
@@ -300,6 +301,34 @@ def test_a_campaign_in_which_everybody_is_deferred_stays_small() -> None:
     assert sum(p.deferred for p in world.standing()) > 10_000
     assert max(map(len, rows)) < 1000
     assert len(world.core.tables.due) <= len(sizes) * 2
+
+
+def test_a_relay_that_refuses_everything_is_tried_less_and_less_and_nobody_fails() -> None:
+    world = world_of([10, 10], world={"warm": True}, speed=1.0)
+    world.blocking, world.refusal = True, "refused: 554 5.7.1 Client host blocked"
+    world.run(until=MONDAY + timedelta(hours=2))
+    tries = sorted(at for at, *_ in world.refused)
+    assert len(tries) < 25  # 1, 2, 4 ... 900 s apart
+    assert max(b - a for a, b in pairwise(tries)) > timedelta(minutes=14)
+    assert len({r[2:] for r in world.refused[:8]}) == 8  # another one each time: none of them stands for all
+    progress = world.standing()[0]
+    assert (progress.failed, progress.accepted, progress.waiting) == (0, 0, 20)
+    assert progress.holds[0].reason == "relay_down"
+    world.blocking = False
+    world.run()
+    assert world.standing()[0].accepted == 20
+    assert world.twice() == 0
+
+
+def test_a_quota_that_is_used_up_at_the_account_is_held_as_that() -> None:
+    world = world_of([10], world={"warm": True})
+    world.relay_up, world.refusal = False, "quota: 454 Throttling failure: Daily message quota exceeded"
+    world.run(until=MONDAY + 4 * HOUR)
+    hold = world.standing()[0].holds[0]
+    assert hold.reason == "daily_quota"
+    assert "Daily message quota exceeded" in hold.detail
+    assert world.standing()[0].failed == 0
+    assert world.refused == world.received == []
 
 
 def test_a_report_that_comes_late_counts_from_when_it_was_made() -> None:

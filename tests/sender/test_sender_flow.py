@@ -20,11 +20,13 @@ from schemas.chunk import Chunk, ChunkResult
 from schemas.event import MailEvent
 from schemas.records import Suppression
 from simulator.process import SimulatorProcess
-from simulator.rules import Drop, LimitConnections, Throttle
+from simulator.rules import Drop, LimitConnections, Reject, Throttle
 from streams import process
 from streams.clients import Kafka
 from streams.settings import Settings
 from streams.table import read_topic
+
+BLOCKED = "Client host [192.0.2.1] blocked using zen.spamhaus.org"
 
 
 @dataclass
@@ -66,6 +68,13 @@ def world(embedded_kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> It
             rules=[
                 Drop(at="data", every_connection=30, recipient="*@one-in-thirty.example"),
                 Throttle(at="rcpt", per_second=10, burst=5, recipient="*@throttled.example"),
+                Reject(at="rcpt", code=554, enhanced="5.7.1", text=BLOCKED, recipient="*.walled.example"),
+                Reject(
+                    at="message",
+                    code=454,
+                    text="Throttling failure: Daily message quota exceeded",
+                    recipient="*@used-up.example",
+                ),
             ],
         ) as flaky,
         SimulatorProcess(directory / "narrow", rules=[LimitConnections(most=2)]) as narrow,
@@ -78,6 +87,8 @@ def world(embedded_kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> It
             "flaky": relay.model_copy(update={"port": flaky.port}),
             "brief-flaky": relay.model_copy(update={"port": flaky.port, "messages_per_connection": 2}),
             "narrow": relay.model_copy(update={"port": narrow.port}),
+            "walled": relay.model_copy(update={"port": flaky.port}),
+            "used-up": relay.model_copy(update={"port": flaky.port}),
             "dead": relay.model_copy(update={"port": process.free_port()}),
         }
         these: Settings = base.model_copy(update={"relays": relays})
@@ -148,6 +159,43 @@ def test_who_is_refused_for_now_comes_back_as_deferred_and_is_sent_when_a_permit
     assert sorted((e.recipient_index, e.attempt) for e in put_off) == [(1, 1), (1, 2), (2, 1), (2, 2)]
     assert len({e.message_id for e in world.gate.events if e.recipient_index == 1 and e.batch_number == number}) == 1
     assert world.mailed("later.example") == {"fine@later.example": 1, "greylist+2+a@later.example": 1}
+
+
+def test_a_relay_that_blocks_us_is_down_and_nobody_has_failed(world: World) -> None:
+    emails = [f"p{i}@d{i % 7}.walled.example" for i in range(200)]
+    number = world.plan(emails)
+    result = world.gate.final(world.gate.permit(number=number, relay="walled", defer=True, connections=2))
+    assert (result.stopped, result.accepted, result.failed, result.in_doubt) == ("relay_down", 0, (), ())
+    assert BLOCKED in (result.detail or "")
+    put_off = indices(tuple((a, b) for a, b, _ in result.deferred))
+    assert 5 <= len(put_off) == result.begun < 100
+    assert sorted(put_off + indices(result.unsent)) == list(range(200))
+    probe = world.gate.permit(((199, 200),), number=number, relay="walled", defer=True, connections=1)
+    assert world.gate.final(probe).stopped == "relay_down"  # and another one is tried next
+
+
+def test_one_provider_that_blocks_us_keeps_only_its_own_recipients_waiting(world: World) -> None:
+    emails = [f"p{i}@{'big.walled' if i % 2 else 'fine'}.example" for i in range(40)]
+    number = world.plan(emails)
+    one = world.gate.permit(number=number, relay="flaky", defer=True, connections=1)
+    result = world.gate.final(one)
+    assert (result.stopped, result.accepted, result.failed) == ("done", 20, ())
+    assert [a % 2 for a, _, _ in result.deferred] == [1] * 20
+    eventually(lambda: len(world.events(number)) == 40)
+    assert {e.reason for e in world.events(number).values()} == {"", "blocked"}
+    odd = tuple((i, i + 1) for i in range(1, 40, 2))
+    last = world.gate.final(world.gate.permit(odd, number=number, relay="flaky", deferrals=1, connections=1))
+    assert last.failed == odd  # the last try
+    eventually(lambda: {e.event_type for e in world.events(number).values()} == {"accepted", "failed"})
+    assert {e.reason for e in world.events(number).values()} == {"", "expired"}
+
+
+def test_a_quota_that_is_used_up_at_the_server_burns_nobody(world: World) -> None:
+    number = world.plan(people(30, "used-up.example"))
+    result = world.gate.final(world.gate.permit(number=number, relay="used-up", defer=True))
+    assert (result.stopped, result.begun, result.throttled) == ("relay_down", 0, 0)
+    assert (result.detail or "").startswith("quota: 454")
+    assert result.unsent == ((0, 30),)
 
 
 def test_a_permit_that_is_repeated_sends_nobody_twice_and_is_answered_again(world: World) -> None:

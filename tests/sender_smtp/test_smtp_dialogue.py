@@ -56,7 +56,7 @@ def test_a_message_is_accepted_as_it_was_written() -> None:
         ("bounce+550-5.1.1+a@example.com", "failed", 550, "5.1.1", "rcpt", True, 0),
         ("defer+452-4.2.2+a@example.com", "transient", 452, "4.2.2", "rcpt", True, 0),
         ("defer+450-4.7.1+a@example.com", "throttled", 450, "4.7.1", "rcpt", True, 0),
-        ("reject+554-5.7.1+a@example.com", "failed", 554, "5.7.1", "message", True, 0),
+        ("reject+554-5.7.1+a@example.com", "refused", 554, "5.7.1", "message", True, 0),
         ("defer+421-4.7.0+a@example.com", "throttled", 421, "4.7.0", "rcpt", False, 0),
         ("drop+rcpt+a@example.com", "lost_before", 0, "", "rcpt", False, 0),
         ("drop+data+a@example.com", "lost_before", 0, "", "data", False, 0),
@@ -107,7 +107,7 @@ def test_after_a_refused_recipient_the_next_message_goes_out_on_the_same_connect
                 for n, to in enumerate(["bounce@example.com", "a@example.com", "reject@example.com", "b@example.com"])
             ]
             await connection.close()
-            assert kinds == ["failed", "accepted", "failed", "accepted"]
+            assert kinds == ["failed", "accepted", "refused", "accepted"]
             assert simulator.stats.connections == 1
 
     asyncio.run(run())

@@ -118,7 +118,7 @@ def test_refusals_among_good_ones_are_told_apart(run: Callable[[Coroutine[Any, A
         async with MailboxSimulator(settings=offered) as simulator:
             _, feed = await send(_to(simulator), _addressed(*addresses))
             assert feed.kinds() == [
-                "accepted", "failed", "accepted", "failed", "throttled", "transient", "accepted", "failed",
+                "accepted", "failed", "accepted", "refused", "throttled", "transient", "accepted", "failed",
             ]  # fmt: skip
             assert [(m.sender, m.recipients[0]) for m in simulator.messages] == [
                 ("b0@bore.example", "a@example.com"),
@@ -364,8 +364,8 @@ def test_postfix_takes_what_is_pipelined_each_under_its_own_envelope(
         (("-Q", "."), "throttled", "busy"),
         (("-r", "RCPT"), "transient", "finished"),
         (("-f", "RCPT", "-B", "550 5.1.1 Nobody"), "failed", "finished"),
-        (("-f", "DATA", "-B", "550 5.7.1 No"), "failed", "finished"),
-        (("-f", ".", "-B", "550 5.7.1 No"), "failed", "finished"),
+        (("-f", "DATA", "-B", "550 5.7.1 No"), "refused", "finished"),
+        (("-f", ".", "-B", "550 5.7.1 No"), "refused", "finished"),
         (("-p",), "accepted", "finished"),
         (("-e",), "accepted", "finished"),
         (("-L",), "", ""),
