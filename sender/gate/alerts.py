@@ -24,6 +24,7 @@ MANY = 5
 """Recipients of a batch who must have failed, all of them, to be worth an alert; fewer are everyday bounces."""
 
 _REASON = re.compile(r"(?P<reason>[a-z]+): (?:(?P<code>[0-9]{3}) )?")
+_OVER = frozenset({"completed", "cancelled"})
 _FOR_GOOD = frozenset({"auth", "tls", "settings"})
 
 
@@ -35,9 +36,13 @@ def look(turn: Turn) -> None:
         if dead.chunk is not None:
             _chunk(turn, dead)
     for batch in turn.batches.values():
+        if batch.permit is not None or batch.open or not batch.failed:
+            continue
         turn.about = batch.campaign_id
         _batch(turn, turn.tables.campaigns[batch.campaign_id], batch)
     for campaign in turn.campaigns.values():
+        if campaign.doubt_alert is None and (campaign.state not in _OVER or not campaign.totals[4]):
+            continue
         turn.about = campaign.campaign_id
         _doubt(turn, campaign)
 
@@ -61,8 +66,10 @@ def is_quota(error: str) -> bool:
 
 
 def _relay(turn: Turn, relay: RelayRow) -> None:
-    _down(turn, relay)
-    _quota(turn, relay)
+    if relay.down is not None or relay.down_alert is not None or relay.account is not None:
+        _down(turn, relay)
+    if relay.quota_alert != relay.day:
+        _quota(turn, relay)
 
 
 def _down(turn: Turn, relay: RelayRow) -> None:
@@ -91,7 +98,7 @@ def _serious(down: Down, real: float) -> bool:
 
 def _quota(turn: Turn, relay: RelayRow) -> None:
     limit, day, account = turn.tables.limits(relay.name).daily_quota, relay.day, relay.account
-    if day is None or relay.quota_alert == day:
+    if day is None or (limit is None and account is None):
         return
     used = relay.days.get(day, 0)
     if limit is not None and used >= limit:
@@ -143,7 +150,7 @@ def _chunk(turn: Turn, dead: Dead) -> None:
 
 def _batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:
     """All of a batch failed: hardly the recipients' fault."""
-    if batch.open or batch.permit is not None or batch.alerted_round == batch.round or batch.accepted:
+    if batch.alerted_round == batch.round or batch.accepted:
         return
     failed = 0 if batch.dropped else rs.total(failed_ranges(batch))  # a chunk that was dropped has its own alert
     if failed < MANY or failed + batch.suppressed < batch.size:
@@ -162,7 +169,7 @@ def _doubt(turn: Turn, campaign: CampaignRow) -> None:
     """A campaign that has ended, and recipients of whom nobody knows whether they were mailed."""
     waiting, in_flight, _, _, in_doubt, *_ = campaign.totals
     known, name = campaign.doubt_alert, campaign.campaign_id
-    ended = campaign.state in {"completed", "cancelled"} and not waiting and not in_flight
+    ended = campaign.state in _OVER and not waiting and not in_flight
     if ended and in_doubt and known is None:
         campaign.doubt_alert = f"in_doubt:{name}:{rfc3339(campaign.completed_at or turn.now)}"
         _of_campaign(

@@ -27,9 +27,9 @@ NOBODY = Origin(topic="", partition=0, offset=0)
 def look(turn: Turn) -> None:
     """Archives what is due among the campaigns of this turn; wakes the others when they are."""
     for campaign in turn.campaigns.values():
-        turn.about = campaign.campaign_id
         if campaign.state not in ENDED or campaign.archived_at is not None or campaign.completed_at is None:
             continue
+        turn.about = campaign.campaign_id
         if turn.now < campaign.completed_at + turn.tables.settings.archive_after:
             turn.tables.wake_ended(campaign)
         elif not campaign.permits:  # else the last result brings it here again

@@ -232,6 +232,8 @@ class GateRole:
             Output(self._topic(topics.CAMPAIGN_PROGRESS), p.campaign_id.encode(), p.encode(), p.headers())
             for p in decision.progress
         ]
+        for alert in decision.alerts:
+            log.warning("%s: %s%s", alert.sending_domain, "resolved: " if alert.resolved else "", alert.detail)
         out += [
             Output(self._topic(topics.ALERTS), a.sending_domain.encode(), a.encode(), a.headers())
             for a in decision.alerts
