@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any, Self
 
 from waiting import eventually
 
-from console.access import Access
+from console.access import Access, broker_directory
 from console.clock import clock_of
 from console.installing import install
 from schemas.progress import CampaignProgress
@@ -20,9 +21,10 @@ from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUES
 from simulator.process import SimulatorProcess
 from simulator.record import RecordEntry
 from streams import process
+from streams.brokers.lock import DirectoryLock, Running, lock
 from streams.clients import Kafka, Record, produce_all
 from streams.clock import ScaledClock
-from streams.fenced import Input
+from streams.fenced import Fenced, Input
 from streams.settings import load
 from streams.table import GlobalTable, read_topic
 
@@ -52,9 +54,10 @@ class Pipeline:
         self.config = directory / "rampa.toml"
         port = provider.port if provider is not None else process.free_port()
         own = {"host": "127.0.0.1", "port": port, "tls": "none", "connections": 5, **(relay or {})}
+        bootstrap = "embedded" if kafka.embedded else kafka.bootstrap
         lines = [
             f"data = {json.dumps(str(directory / 'var'))}",
-            "[kafka]", f'bootstrap = "{kafka.bootstrap}"', f'topic_prefix = "{prefix}"', f"partitions = {partitions}",
+            "[kafka]", f'bootstrap = "{bootstrap}"', f'topic_prefix = "{prefix}"', f"partitions = {partitions}",
             "[clock]", f"speed = {speed}", *([f'start = "{start}"'] if start else []),
             "[warmup]", f'assume = "{assume}"',
             "[relays.main]", *[f"{name} = {json.dumps(value)}" for name, value in own.items()],
@@ -63,6 +66,7 @@ class Pipeline:
         ]  # fmt: skip
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self.settings = load(self.config, {})
+        self._broker = self._told(kafka) if kafka.embedded else None
         self.access = Access(self.settings, kafka)
         self.installation = install(self.settings, kafka)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -71,6 +75,12 @@ class Pipeline:
     @property
     def clock(self) -> ScaledClock:
         return clock_of(self.installation)
+
+    def _told(self, kafka: Kafka) -> DirectoryLock:
+        """Processes find the embedded broker as those of `rampa up` do: they must know of which kind it is."""
+        held = lock(broker_directory(self.settings))
+        held.note(Running(os.getpid(), kafka.bootstrap))
+        return held
 
     def __enter__(self) -> Self:
         self._table = self.access.table(CAMPAIGN_PROGRESS, CampaignProgress)
@@ -84,6 +94,8 @@ class Pipeline:
             process.stop(worker, 5)
         if self._table is not None:
             self._table.close()
+        if self._broker is not None:
+            self._broker.release()
 
     def start(self, *roles: str) -> Self:
         """Start `role` or `role-slot` for each name; without names one of each role."""
@@ -121,7 +133,14 @@ class Pipeline:
     def domain_command(self, domain: str, action: str, **more: Any) -> None:
         self.put(DOMAIN_COMMANDS, domain, {"domain": domain, "action": action, **more})
 
+    def _tend(self) -> None:
+        """As every supervisor does: who left because its work went to another, as load alone can cause, comes back."""
+        for name, worker in list(self.workers.items()):
+            if worker.poll() == Fenced.exit_code:
+                self.start(name)
+
     def progress(self, campaign_id: str) -> CampaignProgress | None:
+        self._tend()
         assert self._table is not None
         return self._table.get(campaign_id)
 
@@ -149,6 +168,7 @@ class Pipeline:
         return found
 
     def mails(self) -> list[RecordEntry]:
+        self._tend()
         assert self.provider is not None
         return list(self.provider.records())
 
