@@ -46,7 +46,7 @@ def init(
 
     for written in write_initial(file, force=force):
         out.print(f"wrote {written}", markup=False)
-    out.print("Next: put your relay and domain into it, then `rampa doctor`, `rampa up`, and in another terminal")
+    out.print("Next: put your relay and domain into it, then `rampa up`, and in another terminal `rampa doctor` and")
     out.print("      rampa campaign submit campaign.json --watch")
 
 
