@@ -148,10 +148,7 @@ def resolve_campaign(
     strategy = _collect(
         found, lambda: resolve_strategy(request.strategy, settings.strategies, warm=warm, suffered=suffered)
     )
-    schedule = None
-    if strategy is not None:
-        zone = domain.timezone if domain else "UTC"
-        schedule = _collect(found, lambda: resolve_schedule(request.schedule, strategy, timezone=zone, now=now))
+    schedule = _schedule(request, strategy, domain, now, found)
     template = _templates(request, templates, found)
     source = _source(request.recipients, fingerprint, found)
     if found or strategy is None or schedule is None or template is None or source is None:
@@ -180,6 +177,15 @@ def resolve_campaign(
         tags=request.tags,
         warnings=schedule[1],
     )
+
+
+def _schedule(
+    request: CampaignRequest, strategy: Strategy | None, domain: Domain | None, now: datetime, found: list[Problem]
+) -> tuple[ResolvedSchedule, tuple[str, ...]] | None:
+    if strategy is None:
+        return None
+    zone = domain.timezone if domain else "UTC"
+    return _collect(found, lambda: resolve_schedule(request.schedule, strategy, timezone=zone, now=now))
 
 
 def _start_day(strategy: Strategy, reputation: DomainReputation | None, *, warm: bool) -> int:

@@ -27,7 +27,7 @@ def order(journal: BatchJournal, command: BatchControl) -> tuple[BatchJournal, b
         return journal, False
     control = replace(journal.control, version=command.version)
     if command.action in {"resolve", "evidence"}:
-        if command.resolution == "resend" and command.address is None:
+        if (command.resolution == "resend" and command.address is None) or _is_settled(journal, command):
             return replace(journal, control=control), True
         return replace(journal, control=control, pending=(*journal.pending, command)), True
     action: Literal["pause", "cancel"] | None = None
@@ -80,6 +80,13 @@ def resolve(
         facts.append(Fact(kind, outcome, window.rounds[at], window.attempts[at]))
     pending = tuple(p for p in journal.pending if p != command)
     return replace(journal, windows=windows, pending=pending), facts, found
+
+
+def _is_settled(journal: BatchJournal, command: BatchControl) -> bool:
+    """Whether evidence is of somebody of whom everything is known."""
+    return command.action == "evidence" and not any(
+        _standing(journal, letter, command.indices) for letter in (IN_DOUBT, INTENDED)
+    )
 
 
 def _standing(journal: BatchJournal, letter: str, ranges: Sequence[Range]) -> list[int]:

@@ -263,6 +263,8 @@ def test_evidence_waits_for_who_is_still_intended_and_goes_away_when_there_is_no
     journal = ends(journal, "accepted", 3)
     journal, order = orders.next_order(journal)
     assert (journal.pending, order, journal.states()) == ((), None, "iiiaa" + "i" * 5)
+    journal, news = orders.order(journal, control("evidence", 3, indices=((3, 4),)))
+    assert (news, journal.pending) == (True, ())
 
 
 @pytest.mark.parametrize(
