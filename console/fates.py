@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import ValidationError
 
 from console.access import Access
 from schemas.batch import BatchRecipients
@@ -23,6 +26,8 @@ from schemas.journal import (
 from schemas.records import InvalidRow
 from schemas.topics import BATCH_RECIPIENTS, GATE_STATE, INVALID_ROWS, SEND_JOURNAL
 from streams.table import read_topic
+
+log = logging.getLogger(__name__)
 
 NAMES = {
     OPEN: "waiting", INTENDED: "in_flight", ACCEPTED: "accepted", FAILED: "failed", IN_DOUBT: "in_doubt",
@@ -87,25 +92,29 @@ def _fate(email: str, state: str, batch_number: int, index: int, row: int = 0, r
 
 
 def _windows(access: Access, campaign_id: str) -> dict[tuple[int, int], str]:
-    prefix = f"{campaign_id}/"
+    prefix = f"{campaign_id}/".encode()
     letters: dict[tuple[int, int], str] = {}
     for record in read_topic(access.kafka, access.name(SEND_JOURNAL)):
-        key = (record.key or b"").decode()
-        if not key.startswith(prefix) or record.value is None:
-            continue
-        if key.endswith("!"):  # a batch that has ended keeps its states here, and no windows
-            permit = JournalPermit.decode(record.value)
-            for start, end, letter, *_ in permit.spans:
-                letters.update(((permit.batch_number, i), letter) for i in range(start, end))
-            continue
-        if "#" not in key:
-            continue
-        entry = JournalEntry.decode(record.value)
-        if batch_id(entry.campaign_id, entry.batch_number) + f"#{entry.start}" != key:
-            continue
-        for i, letter in enumerate(entry.states, entry.start):
-            letters[entry.batch_number, i] = letter
+        if record.value is not None and (record.key or b"").startswith(prefix):
+            letters.update(letters_of(record.key or b"", record.value))
     return letters
+
+
+def letters_of(key: bytes, value: bytes) -> dict[tuple[int, int], str]:
+    """By batch and index: the states that a row of the journal tells; none when it cannot be read. Pure."""
+    try:
+        if key.endswith(b"!"):  # a batch that has ended keeps its states here, and no windows
+            permit = JournalPermit.decode(value)
+            return {(permit.batch_number, i): span[2] for span in permit.spans for i in range(span[0], span[1])}
+        if b"#" not in key:
+            return {}
+        entry = JournalEntry.decode(value)
+    except ValidationError:
+        log.warning("row %s of the journal cannot be read", key.decode(errors="replace"))
+        return {}
+    if f"{batch_id(entry.campaign_id, entry.batch_number)}#{entry.start}".encode() != key:
+        return {}
+    return {(entry.batch_number, i): letter for i, letter in enumerate(entry.states, entry.start)}
 
 
 def _never_planned(access: Access, campaign_id: str) -> Iterator[dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from console.fates import fate
-from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED
+from console.fates import fate, letters_of
+from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, JournalEntry
 
 ROW = {"open": [[0, 2]], "cancelled": [[2, 4]], "dropped": [[4, 6]], "error": "no such template"}
 
@@ -29,3 +31,13 @@ def test_those_given_up_with_their_chunk_have_its_error() -> None:
 
 def test_without_a_row_of_the_gate_the_journal_alone_counts() -> None:
     assert fate(FAILED, 0, {}) == ("failed", "")
+
+
+def test_a_row_of_the_journal_that_cannot_be_read_tells_nothing() -> None:
+    row = JournalEntry(
+        campaign_id="c", batch_number=2, start=50, states="ad", rounds=[0, 0], attempts=[1, 1], permit_id="main:1",
+        at=datetime(2026, 2, 2, tzinfo=UTC),
+    ).encode()  # fmt: skip
+    assert letters_of(b"c/2#50", row) == {(2, 50): "a", (2, 51): "d"}
+    assert letters_of(b"c/2#50", b"?") == letters_of(b"c/2#0", row) == letters_of(b"c/2~", b"?") == {}
+    assert letters_of(b"c/2!", b"[]") == {}
