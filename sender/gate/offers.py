@@ -65,7 +65,7 @@ def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # no
 
 def sending(campaign: CampaignRow, *, again: bool = False) -> int:
     """Permits of the campaign that are open: of its releases, or of those who were deferred before."""
-    return sum(1 for b in campaign.permits.values() if b.permit is not None and bool(b.permit.deferrals) == again)
+    return len(campaign.again) if again else len(campaign.permits) - len(campaign.again)
 
 
 def _until(turn: Turn, campaign: CampaignRow, domain: DomainRow) -> datetime | HoldReason:

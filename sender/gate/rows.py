@@ -178,6 +178,7 @@ class CampaignRow:
     ready: list[int] = derived(factory=list)  # the same, of batches with somebody to be released again now
     deferring: set[int] = derived(factory=set)  # batches with somebody who is deferred
     permits: dict[str, BatchRow] = derived(factory=dict)
+    again: set[str] = derived(factory=set)  # of these permits, those of recipients who were deferred before
     resting: set[int] = derived(factory=set)  # batches that wait for their `retry_real`
     totals: list[int] = derived(factory=lambda: [0] * 7)
     states: dict[BatchState, int] = derived(factory=dict)

@@ -222,7 +222,7 @@ def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
     limit, _ = quota.domain_limit(strategy, domain.sending_day, warm=warm)
     rate = min((r for r in (limits.rate, plan.pace.rate) if r is not None), default=None)
     wait = timedelta(minutes=strategy.wait_minutes(campaign.releases))
-    deferred = eta.opens(plan.schedule, last_due(campaign))
+    deferred = eta.opens(plan.schedule, last_due(campaign)) if campaign.deferring else None
     fresh = remaining - sum(how_many(campaign.batches[n]) for n in campaign.deferring)
     if deferred is not None and fresh <= 0:
         return max(deferred, turn.now)

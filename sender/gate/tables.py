@@ -190,6 +190,8 @@ class Tables:
         permit = batch.permit
         assert permit is not None  # noqa: S101
         campaign.permits[permit.id] = self.relay(campaign.relay).permits[permit.id] = batch
+        if permit.deferrals:
+            campaign.again.add(permit.id)
         self.wake_real(
             max(permit.asked_real, permit.heard_real or 0.0) + self.settings.repeat_after, "permit", permit.id
         )
@@ -209,6 +211,7 @@ class Tables:
 
     def drop_permit(self, campaign: CampaignRow, permit_id: str) -> None:
         campaign.permits.pop(permit_id, None)
+        campaign.again.discard(permit_id)
         self.relay(campaign.relay).permits.pop(permit_id, None)
 
     def campaign_woken(self, kind: WakeKind, name: str) -> str | None:
