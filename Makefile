@@ -30,7 +30,7 @@ chaos: .venv/dev packages kafka  ## long runs with processes killed and suspende
 	$(BIN)/pytest -m chaos -o timeout=5400 $(PYTEST_ARGS)
 
 bench: .venv/dev packages kafka  ## measure; results go to bench/results/
-	for b in startup messages planning gate simulator_speed planning_kafka send whole_pipeline; do $(BIN)/python bench/$$b.py || exit 1; done
+	for b in startup messages planning gate simulator_speed planning_kafka send journal whole_pipeline; do $(BIN)/python bench/$$b.py || exit 1; done
 
 kafka: .venv/runtime  ## fetch Apache Kafka's jars into .kafka
 	@$(BIN)/python -m streams.brokers.local fetch || { test -z "$$CI" && echo "!! without Apache Kafka its tests are skipped" >&2; }

@@ -162,11 +162,16 @@ def _needed(rate: float) -> int:
 
 
 def _batches(campaign: CampaignRow, found: Offer) -> int:
-    """How many batches the offer reaches into."""
+    """How many batches the offer reaches into, and those that follow it without an interval: while one ends and its
+    successor begins, the others go on."""
     assert campaign.strategy is not None  # noqa: S101
     most = campaign.strategy.concurrent_batches - sending(campaign, again=found.again)
-    left, n = found.amount, 0
-    for number in reversed(campaign.ready if found.again else campaign.waiting):
+    left, n = float(found.amount), 0
+    numbers = campaign.ready if found.again else campaign.waiting
+    if not found.again and not any(campaign.strategy.intervals_minutes):
+        whole = found.amount >= rs.total(campaign.batches[-numbers[-1]].open)
+        left = math.inf if whole else left
+    for number in reversed(numbers):
         if left <= 0 or n >= most:
             break
         batch = campaign.batches[-number]

@@ -648,8 +648,9 @@ def test_who_is_in_doubt_can_be_sent_again() -> None:
 def test_for_an_address_the_owners_are_asked_and_who_is_open_again_is_released() -> None:
     world = silent(settings(warm=True))
     world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(10, interval=0)), [10, 10]))
-    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
-    world.give(result(last(world), accepted=9, in_doubt=[(1, 2)]))
+    (_, first), (_, second) = world.chunks
+    world.give(result(first, accepted=8, in_doubt=[(3, 5)]))
+    world.give(result(second, accepted=9, in_doubt=[(1, 2)]))
     assert (world.progress["c"].state, world.progress["c"].in_doubt) == ("completed", 3)
     told = controls(world, "resolve", resolution="resend", address="a@b.example")
     assert [(c.batch_number, c.indices) for c in told] == [(1, ((3, 5),)), (2, ((1, 2),))]
@@ -906,3 +907,15 @@ def test_a_batch_that_its_owner_has_put_aside_is_held_gives_its_connections_back
         assert last(world).permit_id > chunk.permit_id
     world.give(result(last(world), 9, begun=7, accepted=10))  # its owner can read it again
     assert (world.progress["c"].state, world.progress["c"].accepted) == ("completed", 10)
+
+
+def test_batches_without_an_interval_share_the_connections_so_that_one_goes_on_while_another_ends() -> None:
+    world = silent(settings(warm=True))
+    sizes = [10] * 8
+    world.give(*plan(gate_campaign(size=80, strategy=batch_strategy(10, interval=0)), sizes))
+    limit = settings(warm=True).relays["main"].connections
+    first, *_ = chunks = [chunk for _, chunk in world.chunks]
+    assert [c.batch_number for c in chunks] == [1, 2, 3, 4, 5]
+    assert [c.connections for c in chunks] == [limit // 5] * 5
+    world.give(result(first, accepted=10))
+    assert (last(world).batch_number, last(world).connections) == (6, first.connections)
