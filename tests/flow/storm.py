@@ -38,11 +38,12 @@ class Storm:
     """`turn` is to be called often. `pause`: seconds between disturbances; `asleep`: how long one is suspended.
 
     `kinds`: how many of each kind in a row of them, in any order; with `in_turn` in the order in which they are named:
-    kill and suspend (a process that is chosen at random), break (the broker, which is started again at once).
+    kill, suspend, stop (a process that is chosen at random; stop is SIGTERM), break (the broker, which is started again
+    at once).
     """
 
     stage: Supervised
-    kinds: dict[str, int] = field(default_factory=lambda: {"kill": 3, "suspend": 1})
+    kinds: dict[str, int] = field(default_factory=lambda: {"kill": 6, "suspend": 2, "stop": 1})
     pause: tuple[float, float] = (1.5, 5.0)
     asleep: tuple[float, float] = (2.0, 14.0)
     in_turn: bool = False
@@ -115,6 +116,10 @@ class Storm:
             self._count("suspend", victim)
             if life is not None:
                 life.suspended += 1
+            return
+        if kind == "stop":
+            self.stage.send(victim, signal.SIGTERM)
+            self._count("stop", victim)
             return
         at = time.time()
         self.stage.send(victim, signal.SIGKILL)

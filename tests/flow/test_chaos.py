@@ -1,4 +1,4 @@
-"""The whole pipeline while its processes, and its broker, are killed and suspended at random.
+"""The whole pipeline while its processes, and its broker, are killed, suspended and stopped at random.
 
 Two planners, two gates and three senders run under the product's supervisor, as `rampa up` runs them. Campaigns
 are submitted while there are fewer than three open, so that every disturbance finds work. At the end the provider's
@@ -139,7 +139,7 @@ def test_a_hundred_thousand_mails_while_the_broker_dies_too(kafka_home: Path, pr
     with LocalBroker(tmp_path / "kafka", home=kafka_home, jvm_options=QUICK) as broker, supervised(
         broker.kafka, prefix, tmp_path, CHUNKED, partitions=12
     ) as stage:  # fmt: skip
-        storm = Storm(stage, {"kill": 12, "suspend": 3, "break": 1}, broker=broker)
+        storm = Storm(stage, {"kill": 12, "suspend": 3, "stop": 1, "break": 1}, broker=broker)
         floods = Floods(stage, "c", 10_000, at_once=3, in_doubt=EACH)
         run(floods, storm, campaigns=10, kills=100, seconds=2700)
         judge(floods, storm, CHUNKED, began)
@@ -154,7 +154,7 @@ def test_on_the_embedded_broker_nobody_of_many_is_lost(
     """Nobody is mailed twice either while processes are only killed: those who send again know it."""
     began = time.monotonic()
     with supervised(embedded_kafka, prefix, tmp_path, LONG, partitions=12) as stage:
-        storm = Storm(stage, {"kill": 3, "suspend": suspend})
+        storm = Storm(stage, {"kill": 3, "suspend": suspend, "stop": suspend})
         floods = Floods(stage, "c", 10_000, at_once=3, in_doubt=EACH)
         run(floods, storm, campaigns=4 if suspend else 10, kills=30 if suspend else 100, seconds=2700)
         verdict = judge(floods, storm, LONG, began, embedded=True)
