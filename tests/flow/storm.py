@@ -19,7 +19,7 @@ from streams.supervisor import ChildStatus
 
 SEED = int(os.environ.get("RAMPA_CHAOS_SEED", "20260202"))
 """Of every run; what the seed does not decide is when processes get to run."""
-WEIGHTS = {"planner": 1, "gate": 1, "sender": 4}
+WEIGHTS = {"planner": 1, "gate": 1, "sender": 3}
 UP = 2.5
 """Seconds after which a process is surely past its imports; most are let live so long."""
 

@@ -154,9 +154,10 @@ def test_on_the_embedded_broker_nobody_of_many_is_lost(
     """Nobody is mailed twice either while processes are only killed: those who send again know it."""
     began = time.monotonic()
     with supervised(embedded_kafka, prefix, tmp_path, LONG, partitions=12) as stage:
-        storm = Storm(stage, {"kill": 3, "suspend": suspend, "stop": suspend})
+        kinds = {"kill": 3, "suspend": suspend, "stop": suspend}
+        storm = Storm(stage, kinds, pause=(3, 7))  # a group there must be left alone for a while until it has its work
         floods = Floods(stage, "c", 10_000, at_once=3, in_doubt=EACH)
-        run(floods, storm, campaigns=4 if suspend else 10, kills=30 if suspend else 100, seconds=2700)
+        run(floods, storm, campaigns=3 if suspend else 10, kills=10 if suspend else 100, seconds=2700)
         verdict = judge(floods, storm, LONG, began, embedded=True)
         if not suspend:
             verdict.nobody_is_mailed_twice_who_was_not_in_doubt()
