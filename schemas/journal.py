@@ -36,6 +36,7 @@ class JournalEntry(Model):
     content_hash: str = ""
     spool: str | None = Field(None, description="of the process that intends: name and boot id")
     deferrals: list[int] = Field([], description="how often each index was deferred in its round; empty: none was")
+    refused: list[int] = Field([], description="those of `attempts` that ended in a deferral; empty: none did")
     unread: dict[str, list[int]] = Field(
         {}, description="by spool: places in `states` in doubt because it could not be read when its process was gone"
     )

@@ -11,7 +11,8 @@ The rules, and why nobody is mailed twice and nobody forgotten:
 - What the previous owner left intended has an unknown outcome: it becomes in doubt (`interrupted`), unless the
   permit says `resend`.
 - Who is in doubt is sent again by itself at most `max_retries` times in all: tries are counted over permits and
-  rounds, and nobody else counts. Beyond that only a person's order sends again, one message an order.
+  rounds, but for those that ended in a deferral, and nobody else counts. Beyond that only a person's order sends
+  again, one message an order.
 - A permit ends once, when nothing of it is intended any more; then all its indices that are open are `unsent`.
 
 Callers apply a change only together with the committed rows of it (`sender.journal.rows`).
@@ -246,7 +247,7 @@ def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime, sp
 
 def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) -> None:
     deferred = draft.deferred(at)
-    tries = attempt - deferred * (chunk.max_retries + 1)  # each deferral took all tries that it had
+    tries = attempt - draft.spared(at)
     if outcome.kind == "not_begun" or (
         outcome.kind == "in_doubt" and chunk.in_doubt == "resend" and tries <= chunk.max_retries
     ):
@@ -254,7 +255,7 @@ def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) ->
         draft.rounds[at] = chunk.round if deferred else chunk.round - 1
     elif outcome.kind == "deferred":
         draft.states[at] = DEFERRED
-        draft.defer(at)
+        draft.defer(at, outcome.tries)
     else:
         draft.states[at] = LETTER[outcome.kind]
         if outcome.unread and outcome.kind == "in_doubt":

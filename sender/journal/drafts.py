@@ -18,7 +18,7 @@ ERRORS_KEPT = 5
 class Draft:
     """A window while several of its indices change."""
 
-    __slots__ = ("attempts", "deferrals", "rounds", "states", "unread", "window")
+    __slots__ = ("attempts", "deferrals", "refused", "rounds", "states", "unread", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -27,16 +27,24 @@ class Draft:
         self.attempts = list(window.attempts)
         self.deferrals = list(window.deferrals)
         """Empty: none was deferred."""
+        self.refused = list(window.refused)
+        """Empty: no try ended in a deferral."""
         self.unread: dict[str, tuple[int, ...]] = dict(window.unread)
 
     def deferred(self, at: int) -> int:
         """How often the index at offset `at` was deferred in its round."""
         return self.deferrals[at] if self.deferrals else 0
 
-    def defer(self, at: int) -> None:
-        """It is deferred once more."""
+    def defer(self, at: int, tries: int) -> None:
+        """It is deferred once more, which took so many tries."""
         self.deferrals = self.deferrals or [0] * len(self.states)
         self.deferrals[at] += 1
+        self.refused = self.refused or [0] * len(self.states)
+        self.refused[at] += tries
+
+    def spared(self, at: int) -> int:
+        """How many of its tries ended in a deferral."""
+        return self.refused[at] if self.refused else 0
 
     def frozen(self) -> Window:
         """The window as it is now."""
@@ -45,7 +53,7 @@ class Draft:
             unread = without(unread, {at for at, letter in enumerate(self.states) if letter != IN_DOUBT})
         return Window(
             w.start, "".join(self.states), tuple(self.rounds), tuple(self.attempts), w.permit_id, w.at, w.spool,
-            tuple(self.deferrals), unread,
+            tuple(self.deferrals), unread, tuple(self.refused),
         )  # fmt: skip
 
     def may_be_told(self, at: int, spool: str) -> None:

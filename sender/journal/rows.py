@@ -85,6 +85,7 @@ def _window_row(journal: BatchJournal, w: Window) -> Row:
         "content_hash": journal.content_hash,
         "spool": w.spool,
         "deferrals": w.deferrals,
+        "refused": w.refused,
         "unread": w.unread,
         "at": rfc3339(w.at),
     }
@@ -129,8 +130,9 @@ def _window(e: JournalEntry) -> Window:
         raise ValueError(f"{len(e.states)} states, {len(e.rounds)} rounds and {len(e.attempts)} attempts do not fit")
     unread = {spool: tuple(places) for spool, places in e.unread.items()}
     return Window(
-        e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool, tuple(e.deferrals), unread
-    )
+        e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool, tuple(e.deferrals), unread,
+        tuple(e.refused),
+    )  # fmt: skip
 
 
 def _spans(journal: BatchJournal) -> Iterator[Span]:

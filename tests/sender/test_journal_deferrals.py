@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+import pytest
 from journals import HOUR, NOON, chunk
 
 from schemas.chunk import Chunk
@@ -109,3 +111,47 @@ def test_nothing_is_begun_again_after_until() -> None:
     assert how == "answered"
     assert result is not None
     assert (result.stopped, result.unsent) == ("expired", ((0, 10),))
+
+
+@pytest.mark.parametrize("refusals", [0, 1, 2, 5])
+@pytest.mark.parametrize("tries", [1, 4])
+def test_however_often_he_was_refused_before_who_is_in_doubt_is_sent_again_so_often_and_no_oftener(
+    refusals: int, tries: int
+) -> None:
+    """A refusal for good measure takes one try, a server that is busy all of them."""
+    journal, number, bodies = deferred(taken(None, one(1, 0)), 1, tries) if refusals else taken(None, one(1, 0)), 1, 0
+    for times in range(1, refusals):
+        number += 1
+        journal = deferred(taken(journal, one(number, times)), 1, tries)
+    while not orders.in_doubt(journal):
+        if not journal.permit.active:
+            number += 1
+            journal = taken(journal, one(number, refusals))
+        journal, indices = core.begin(journal, 1, NOON)
+        bodies += len(indices)
+        journal, _ = core.ended(journal, [Ended(i, "in_doubt", NOON) for i in indices])
+        journal = as_loaded(core.finish(journal, NOON, "done")[0])
+    assert bodies == 4
+
+
+def one(number: int, deferrals: int) -> Chunk:
+    return chunk(number, ((0, 1),), 1, in_doubt="resend", max_retries=3, deferrals=deferrals)
+
+
+def as_loaded(journal: BatchJournal) -> BatchJournal:
+    """From its rows."""
+    written = {k: v for k, v in rows.changes(None, journal, NOON) if v is not None}
+    loaded = rows.load(written[b"c/1!"], [v for k, v in written.items() if b"#" in k])
+    assert loaded == journal
+    return loaded
+
+
+def test_a_row_from_before_refused_tries_were_counted_allows_no_more_copies_than_any_other() -> None:
+    journal = deferred(taken(None, one(1, 0)), 1, 4)
+    written = {k: v for k, v in rows.changes(None, journal, NOON) if v is not None}
+    row = orjson.loads(written[b"c/1#0"])
+    del row["refused"]
+    journal = taken(rows.load(written[b"c/1!"], [orjson.dumps(row)]), one(2, 1))
+    journal, indices = core.begin(journal, 1, NOON)
+    journal, _ = core.ended(journal, [Ended(i, "in_doubt", NOON) for i in indices])
+    assert orders.in_doubt(journal) == [0]  # nobody knows how many of his tries were refused
