@@ -85,6 +85,7 @@ class JournalAside(Model):
     campaign_id: str
     batch_number: int
     reason: str
+    evidence: str | None = Field(None, description="an order, JSON: who was seen to have his message meanwhile")
     at: Instant
 
 

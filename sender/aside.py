@@ -2,16 +2,19 @@
 
 Nothing of such a batch is begun. A row says so, its permits are answered (the gate takes their connections back, holds
 the batch with the reason, and asks again now and then), and the row that cannot be read is a dead letter. An owner who
-can read all of it goes on where it was, but under no permit that was answered.
+can read all of it goes on where it was, but under no permit that was answered. Evidence is kept until then; an order to
+settle somebody is answered, a dead letter, and can be given again.
 """
 
 from __future__ import annotations
 
-from schemas.chunk import Chunk, ChunkResult
+from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.identity import batch_id
-from schemas.journal import JournalAside, aside_key
+from schemas.journal import JournalAside, aside_key, permit_key
 from sender.batches import Aside, Batches
-from sender.journal import core
+from sender.held import Held
+from sender.journal import core, rows
+from sender.journal.values import merged
 from sender.traffic import BatchKey
 from sender.turn import Turn
 from streams.fenced import Input
@@ -22,6 +25,7 @@ class Shelf:
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
+        self._changed: dict[BatchKey, Aside] = {}
 
     def look(self, turn: Turn) -> None:
         """Record what was found when partitions were loaded: whom to put aside, and who is back."""
@@ -46,10 +50,41 @@ class Shelf:
             self._batches.touch(held, turn)
         self._batches.back.clear()
 
-    def put(self, key: BatchKey, partition: int, reason: str, turn: Turn) -> None:
-        """From now on nothing is done for it."""
-        one = self._batches.aside[key] = Aside(partition, reason)
+    def put(self, key: BatchKey, partition: int, reason: str, held: Held | None, turn: Turn) -> None:
+        """From now on nothing is done for it; `held` is what was in memory of it."""
+        keys = [permit_key(*key)] if held is None else [raw for raw, _ in rows.forgotten(held.journal)]
+        one = self._batches.aside[key] = Aside(partition, reason, keys=keys)
+        if held is not None:
+            recorded = () if held.recorded is None else held.recorded.pending
+            for command in held.journal.pending:
+                if command in recorded:
+                    continue  # it is carried out when the batch is back
+                if command.action == "evidence":
+                    one.evidence = _together(one.evidence, command)
+                else:
+                    turn.send(key, partition, _unresolved(command, one, turn))
         self._record(key, one, turn)
+
+    def order(self, key: BatchKey, command: BatchControl, record: Input, turn: Turn) -> None:
+        """An order to a batch that is put aside. To pause or cancel it changes nothing: nothing is begun anyway."""
+        one = self._batches.aside[key]
+        if command.action == "evidence" and command.indices:
+            one.evidence = _together(one.evidence, command)
+            self._changed[key] = one
+        elif command.action == "resolve":
+            turn.dead(record, f"batch {batch_id(*key)} is put aside: {one.reason}", 1)
+            turn.send(key, one.partition, _unresolved(command, one, turn))
+        elif command.action == "forget":
+            turn.part(key).state += [(one.partition, raw, None) for raw in (*one.keys, aside_key(*key))]
+            self._changed.pop(key, None)
+            self._batches.forget_all(key)
+
+    def write(self, turn: Turn) -> None:
+        """Record what has come for them in this turn."""
+        changed, self._changed = self._changed, {}
+        for key, one in changed.items():
+            if self._batches.aside.get(key) is one:
+                self._record(key, one, turn)
 
     def answer(self, key: BatchKey, chunk: Chunk, turn: Turn) -> None:
         """To a permit of a batch that is put aside. One from before may have been used: it counts as used up."""
@@ -67,6 +102,25 @@ class Shelf:
         for raw, value in one.bad:
             letter = Input(turn.voice.topics.chunks, one.partition, 0, raw, value, (), 0)
             turn.dead(letter, f"batch {batch_id(*key)} is put aside: {one.reason}", 1)
-        row = JournalAside(campaign_id=key[0], batch_number=key[1], reason=one.reason, at=turn.now)
+        one.since, one.bad = one.since or turn.now, []
+        evidence = None if one.evidence is None else one.evidence.encode().decode()
+        row = JournalAside(
+            campaign_id=key[0], batch_number=key[1], reason=one.reason, evidence=evidence, at=one.since
+        )  # fmt: skip
         turn.part(key).state.append((one.partition, aside_key(*key), row.encode()))
-        one.since, one.bad = turn.now, []
+
+
+def _together(one: BatchControl | None, other: BatchControl) -> BatchControl:
+    """One order that says what both say; `other` is the newer one."""
+    if one is None or other.version <= one.version:
+        return one or other
+    known = {i for command in (one, other) for start, end in command.indices for i in range(start, end)}
+    return other.model_copy(update={"indices": merged(sorted(known))})
+
+
+def _unresolved(command: BatchControl, one: Aside, turn: Turn) -> ChunkResult:
+    """The answer that nobody was settled."""
+    return ChunkResult(
+        relay=command.relay, campaign_id=command.campaign_id, batch_number=command.batch_number, permit_id="", round=0,
+        version=0, final=True, begun=0, order=command.version, aside=True, detail=one.reason, at=turn.now,
+    )  # fmt: skip

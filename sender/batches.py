@@ -13,9 +13,10 @@ from datetime import datetime
 import orjson
 from pydantic import ValidationError
 
+from schemas.chunk import BatchControl
 from schemas.journal import JournalAside
 from sender.held import Held
-from sender.journal import core, rows
+from sender.journal import core, orders, rows
 from sender.traffic import BatchKey
 from sender.turn import Turn
 
@@ -34,6 +35,10 @@ class Aside:
     reason: str
     since: datetime | None = None
     bad: list[Row] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    """Of the rows that may be recorded of it, besides the one that says so."""
+    evidence: BatchControl | None = None
+    """Of all who were seen to have their message: nobody says it again."""
 
 
 @dataclass(slots=True)
@@ -76,7 +81,8 @@ class Batches:
             said = None if found.aside is None else _said(found.aside)
             known = said is not None and said.reason == reason
             since = said.at if said is not None and known else None
-            self.aside[key] = Aside(partition, reason, since, [] if known else [row])
+            keys = [raw for raw, _ in (*([found.permit] if found.permit else ()), *found.windows)]
+            self.aside[key] = Aside(partition, reason, since, [] if known else [row], keys, _evidence(said))
 
     def _grouped(self, partition: int, state: Mapping[bytes, bytes]) -> dict[BatchKey, _Rows]:
         batches: dict[BatchKey, _Rows] = {}
@@ -112,6 +118,8 @@ class Batches:
             self.active[key] = held
         if found.aside is not None:
             self.back[key] = held
+            if (evidence := _evidence(_said(found.aside))) is not None:
+                held.journal, _ = orders.order(journal, evidence)
         return None
 
     def unload(self, partition: int) -> list[Held]:
@@ -141,6 +149,12 @@ class Batches:
             del self._ended[partition][key]  # only now: without it the batch would be taken for a new one
             held = self.held[key] = Held(partition, journal, rows.as_recorded(journal))
         return held
+
+    def forget_all(self, key: BatchKey) -> None:
+        """Nothing is known any more of one that is put aside."""
+        one = self.aside.pop(key)
+        self._ended[one.partition].pop(key, None)
+        self.forget(key)
 
     def forget(self, key: BatchKey) -> None:
         """Leave it out of memory."""
@@ -190,6 +204,13 @@ def _culprit(permit: Row, windows: list[Row]) -> tuple[Row, str]:
 
 def _short(e: Exception) -> str:
     return " ".join(str(e).split())[:300]
+
+
+def _evidence(said: JournalAside | None) -> BatchControl | None:
+    try:
+        return None if said is None or said.evidence is None else BatchControl.decode(said.evidence)
+    except ValidationError:
+        return None
 
 
 def _said(aside: Row) -> JournalAside | None:

@@ -107,6 +107,7 @@ class Owner:
         self._look_round(turn)
         self._try_spools()
         self._write(turn)
+        self._shelf.write(turn)
         if self._inbox:
             self._wake()
         return turn.effects() or (Effects() if inputs else None)
@@ -128,6 +129,8 @@ class Owner:
         if key in self._batches.aside:
             if isinstance(value, Chunk):
                 self._shelf.answer(key, value, turn)
+            else:
+                self._shelf.order(key, value, record, turn)
             return
         failure = self._tried(lambda: self._batches.get(key, record.partition), key, turn)
         failure = failure or self._tried(lambda: self._take_value(record.partition, value, turn), key, turn)
@@ -224,6 +227,6 @@ class Owner:
         turn.parts.pop(key, None)
         turn.touched.pop(key, None)
         self._batches.forget(key)
-        self._shelf.put(key, partition, f"it cannot be handled: {why}", turn)
+        self._shelf.put(key, partition, f"it cannot be handled: {why}", held, turn)
         if chunk is not None:
             self._shelf.answer(key, chunk, turn)

@@ -46,6 +46,7 @@ def answered(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkRe
         if asked.waiting.get(str(batch.number)) == result.order:
             del asked.waiting[str(batch.number)]
             asked.found += result.resolved
+            asked.aside = f"batch {batch.number}: {result.detail}" if result.aside else asked.aside
             _done(turn, campaign, asked)
 
 
@@ -61,6 +62,11 @@ def _done(turn: Turn, campaign: CampaignRow, asked: Asked) -> None:
             f"and small letters before the @ count); `rampa campaign recipients {campaign.campaign_id} --state "
             "in_doubt` shows those there are"
         )
+        if asked.aside:
+            error = (
+                f"resolve: nobody with the address {command.address} was settled, but not every batch could be asked. "
+                f"Say it again when this is mended: {asked.aside}"
+            )
         turn.out.dead.append(Dead(error, command=command))
 
 

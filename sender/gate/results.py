@@ -39,6 +39,9 @@ def apply_result(turn: Turn, result: ChunkResult) -> None:
         return
     permit = batch.permit
     if result.aside and (permit is None or permit.id != result.permit_id):
+        if result.order:
+            answered(turn, campaign, batch, result)
+            turn.changed(campaign)
         return
     if not result.aside:
         if result.version <= batch.version:

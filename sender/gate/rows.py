@@ -133,6 +133,8 @@ class Asked:
     waiting: dict[str, int]
     command: dict[str, Any]
     found: int = 0
+    aside: str = ""
+    """Why one of the owners could not look: he has put the batch aside."""
 
 
 @dataclass(slots=True)

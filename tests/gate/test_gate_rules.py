@@ -677,6 +677,18 @@ def test_an_address_that_nobody_in_doubt_has_is_a_dead_letter_once_all_owners_ha
     assert (world.dead[0].command.address, world.core.tables.campaigns["c"].asked) == ("who@b.example", [])
 
 
+def test_an_owner_who_has_put_the_batch_aside_answers_an_order_about_an_address_too() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))
+    world.give(result(last(world), accepted=8, in_doubt=[(3, 5)]))
+    told = controls(world, "resolve", resolution="drop", address="who@b.example")
+    aside = {"permit_id": "", "version": 0, "order": told[0].version, "aside": True, "detail": "row c/1#0 is broken"}
+    world.give(result(last(world), 2).model_copy(update=aside))
+    assert "not every batch could be asked. Say it again when this is mended: batch 1: row c/1#0" in world.dead[0].error
+    assert world.core.tables.campaigns["c"].asked == []
+    assert world.core.tables.campaigns["c"].batches[1].in_doubt == [(3, 5)]
+
+
 def test_who_is_open_again_in_a_campaign_that_was_cancelled_is_cancelled() -> None:
     world = silent(settings(warm=True))
     world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(10)), [10, 10]))

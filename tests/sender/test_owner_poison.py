@@ -12,6 +12,7 @@ from journals import HOUR, NOON, chunk, control
 
 from schemas.base import Model
 from schemas.chunk import Chunk, ChunkResult
+from schemas.event import MailEvent
 from sender.journal import core, rows
 from sender.journal.values import Clue, Ended
 from sender.owner import Owner, Topics
@@ -254,3 +255,79 @@ def test_windows_without_a_permit_row_put_their_batch_aside() -> None:
     desk = Desk(rows=log)
     assert "there is no permit row beside it" in letters(desk.give())[0]["error"].decode()
     assert is_aside(results(desk.give(chunk(1, campaign_id="bad")))["bad"], chunk(1), "bad/1#0", begun=10)
+
+
+def doubtful(campaign: str = "bad", **more: Any) -> Desk:
+    """A desk on which ten are in doubt."""
+    desk = Desk()
+    desk.give(chunk(1, campaign_id=campaign, **more))
+    run = desk.runs.started[campaign]
+    desk.owner.post(Came((campaign, 1), run, [Ended(i, "in_doubt", NOON) for i in range(10)]))
+    desk.owner.post(Drained((campaign, 1), run, "done"))
+    desk.give()
+    return desk
+
+
+def events(effects: Effects) -> list[tuple[str, int]]:
+    read = [MailEvent.decode(o.value or b"") for _, o in effects.outputs if o.topic == "mail.events"]
+    return [(e.event_type, e.recipient_index) for e in read]
+
+
+def test_evidence_for_a_batch_that_is_put_aside_is_carried_out_when_it_is_back() -> None:
+    whole = doubtful().rows
+    seen = [control("evidence", n, campaign_id="bad", indices=((n, n + 1),)) for n in (1, 2, 3)]
+    desk = Desk(rows={**whole, b"bad/1#0": b"?"})
+    desk.give(*seen[:2])
+    again = Desk(rows=desk.rows)  # another owner, who cannot read it either
+    again.give(seen[2], seen[0])
+    healed = Desk(rows={**again.rows, b"bad/1#0": whole[b"bad/1#0"]})
+    healed.give()
+    healed.owner.post(Known(("bad", 1), healed.runs.looks.pop(), {i: f"p{i}@x.example" for i in range(10)}))
+    effects = healed.give()
+    assert events(effects) == [("accepted", 1), ("accepted", 2), ("accepted", 3)]
+    assert results(effects)["bad"].in_doubt == ((0, 1), (4, 10))
+    assert b"bad/1~" not in healed.rows
+
+
+def test_evidence_that_came_in_the_turn_in_which_its_batch_was_put_aside_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = doubtful()
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "changes", lambda *_: 1 / 0)
+        desk.give(control("evidence", 1, campaign_id="bad", indices=((3, 4),)))
+    healed = Desk(rows=desk.rows)
+    healed.give()
+    healed.owner.post(Known(("bad", 1), healed.runs.looks.pop(), {3: "p3@x.example"}))
+    assert events(healed.give()) == [("accepted", 3)]
+
+
+def test_an_order_to_settle_somebody_of_a_batch_that_is_put_aside_is_answered_and_a_dead_letter() -> None:
+    desk = Desk(rows={**doubtful().rows, b"bad/1#0": b"?"})
+    desk.give()
+    order = control("resolve", 4, campaign_id="bad", resolution="drop", address="p1@x.example", indices=((0, 10),))
+    effects = desk.give(order)
+    result = results(effects)["bad"]
+    assert (result.order, result.resolved, result.aside) == (4, 0, True)
+    assert b"is put aside" in letters(effects)[0]["error"]
+
+
+def test_a_batch_that_is_put_aside_can_be_forgotten() -> None:
+    desk = Desk(rows={**doubtful().rows, b"bad/1#0": b"?"})
+    desk.give()
+    assert {key for key in desk.rows if key.startswith(b"bad/")} == {b"bad/1!", b"bad/1#0", b"bad/1~"}
+    desk.give(control("forget", 2, campaign_id="bad"))
+    assert [key for key in desk.rows if key.startswith(b"bad/")] == []
+    assert Desk(rows=desk.rows).give().state == []
+
+
+def test_a_batch_that_was_put_aside_while_it_was_led_can_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.give(chunk(1, campaign_id="bad"))
+    with monkeypatch.context() as patch:
+        failing_for("ended", "bad", patch)
+        desk.say("bad", 1)
+        desk.give()
+    assert b"bad/1#0" in desk.rows
+    desk.give(control("forget", 2, campaign_id="bad"))
+    assert desk.rows == {}
