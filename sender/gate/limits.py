@@ -24,12 +24,16 @@ REFUSAL_SECONDS = 3600.0
 
 
 def take_account(turn: Turn, given: RelayAccount) -> None:
-    """A reading of a relay's account; one that is not newer than the last changes nothing."""
+    """A reading of a relay's account; one that is not newer than the last changes nothing.
+
+    None is from the future: a sender whose clock is fast read it now at the latest, and does not silence the others.
+    """
     relay = turn.tables.relay(given.relay)
-    if relay.account is not None and given.read_real <= relay.account.read_real:
+    read_real = min(given.read_real, turn.real)
+    if relay.account is not None and read_real <= relay.account.read_real <= turn.real:
         return
     relay.account = Account(
-        read_real=given.read_real, again_seconds=max(1.0, given.again_seconds), rate=given.rate, quota=given.quota,
+        read_real=read_real, again_seconds=max(1.0, given.again_seconds), rate=given.rate, quota=given.quota,
         sent=given.sent, refusal=given.refusal,
     )  # fmt: skip
     turn.changed(relay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,8 @@ from schemas.batch import HoldReason
 from schemas.records import RelayAccount
 from sender.gate.account import Account
 from sender.gate.rate import followed
+from sender.gate.rows import row_name
+from sender.gate.rows_json import to_json
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits
 
 DAY = 86_400.0
@@ -146,6 +149,31 @@ def test_an_older_reading_changes_nothing() -> None:
     world.give(reading(world), old)
     send(world)
     world.run()
+    assert len(world.received) == 200
+
+
+def test_a_reading_by_a_clock_that_is_a_day_ahead_gives_way_to_the_next_good_one() -> None:
+    world = world_of()
+    world.give(reading(world, refusal="paused").model_copy(update={"read_real": world.real + DAY}))
+    send(world)
+    world.run(until=MONDAY + timedelta(seconds=10))
+    assert world.received == []
+    world.give(reading(world))
+    world.run(until=MONDAY + timedelta(seconds=300))
+    assert len(world.received) == 200
+
+
+def test_a_reading_that_stands_in_the_future_gives_way_too() -> None:
+    world = world_of()
+    world.give(reading(world, refusal="paused"))
+    relay = world.core.tables.relay("main")
+    assert relay.account is not None
+    relay.account.read_real += DAY
+    world.store[row_name(relay)] = json.dumps(to_json(relay))
+    world.run(until=MONDAY + timedelta(seconds=10))
+    world.give(reading(world))
+    send(world)
+    world.run(until=MONDAY + timedelta(seconds=300))
     assert len(world.received) == 200
 
 
