@@ -84,14 +84,16 @@ def _take_permit(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Per
         permit.throttled = result.throttled
         if rates.throttle(relay, turn.tables.limits(relay.name).rate, permit, permit.begun, turn.real):
             turn.changed(relay)
-    if relay.down is not None and relay.down.probe == permit.id and permit.begun and result.stopped != "relay_down":
-        _relay_works(turn, relay)
     if result.final:
         _close(turn, campaign, batch, permit, result)
 
 
 def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, result: ChunkResult) -> None:
-    """The permit is over: its quota, connections and rate are free again, what was not begun waits again."""
+    """The permit is over: its quota, connections and rate are free again, what was not begun waits again.
+
+    A probe is judged here and nowhere earlier: a relay that refuses everything has begun it as well, and whether the
+    refusal meant a recipient or us is said when the permit ends.
+    """
     tables, relay = turn.tables, turn.tables.relay(campaign.relay)
     domain = tables.domain_of(campaign)
     quota.roll_domain(domain, turn.now, tables.place(domain.name).timezone, tables.settings.assume)
@@ -110,8 +112,11 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
     _put_back(turn, campaign, batch, permit, result)
     if result.stopped == "relay_down":
         _relay_fails(turn, relay, permit, result.detail or "no reason given")
-    elif relay.down is not None and relay.down.probe == permit.id:  # it was ended otherwise: nothing is known
-        relay.down.probe, relay.down.next_real = None, turn.real + 1.0
+    elif relay.down is not None and relay.down.probe == permit.id:
+        if result.begun and result.stopped == "done":
+            _relay_works(turn, relay)
+        else:  # it was ended otherwise: nothing is known
+            relay.down.probe, relay.down.next_real = None, turn.real + 1.0
     if result.begun < permit.n:
         _wake_short(turn, domain.short, relay)
         _wake_short(turn, relay.short, relay)

@@ -498,6 +498,47 @@ def test_a_relay_that_is_down_is_tried_by_one_message_with_longer_and_longer_bre
     assert world.progress["c"].accepted == 40
 
 
+def test_a_relay_that_refuses_its_probe_is_down_also_while_that_is_only_reported_in_part() -> None:
+    world = silent(settings(connections=4, warm=True))
+    world.give(*plan(gate_campaign(size=40, strategy=batch_strategy(40)), [40]))
+    world.give(result(last(world), begun=0, accepted=0, sent_on={}, unsent=((0, 40),), stopped="relay_down",
+                      detail="refused: 554 5.7.1 blocked"))  # fmt: skip
+    version, refused, waits = 1, [], []
+    for attempt in range(1, 5):
+        count = len(world.chunks)
+        while len(world.chunks) == count:
+            world.real = world.next_wake or 0.0
+            world.take(world.core.tick(world.now, world.real))
+        probe, (start, _) = last(world), last(world).ranges[0]
+        refused.append((start, start + 1, 1))
+        said = {"begun": 1, "accepted": 0, "sent_on": {world.now.date(): 1}, "deferred": tuple(refused),
+                "at": world.now}  # fmt: skip
+        world.give(result(probe, version := version + 1, final=False, stopped=None, **said))
+        world.run(until=world.now + timedelta(seconds=0.5))
+        down = world.core.tables.relay("main").down
+        assert down is not None
+        assert (down.probe, down.attempts) == (probe.permit_id, attempt)
+        assert last(world).permit_id == probe.permit_id
+        assert world.core.tables.campaigns["c"].allowed_since is None
+        world.give(result(probe, version := version + 1, stopped="relay_down", detail="refused: 554 5.7.1 blocked",
+                          **said))  # fmt: skip
+        assert down.attempts == attempt + 1
+        waits.append(down.next_real - world.real)
+    assert waits == [2, 4, 8, 16]
+    assert [(a.kind, a.resolved) for a in world.alerts] == [("relay_down", False)]
+
+
+@pytest.mark.parametrize(("stopped", "works"), [("done", True), ("expired", False), ("paused", False)])
+def test_a_probe_that_was_cut_off_proves_nothing(stopped: str, works: bool) -> None:
+    world = silent(settings(connections=4, warm=True))
+    world.give(*plan(gate_campaign(size=40, strategy=batch_strategy(40)), [40]))
+    world.give(result(last(world), begun=0, accepted=0, sent_on={}, unsent=((0, 40),), stopped="relay_down",
+                      detail="refused: 554 5.7.1 blocked"))  # fmt: skip
+    world.run(until=world.now + timedelta(seconds=2))
+    world.give(result(last(world), 2, begun=1, accepted=0, deferred=((0, 1, 1),), stopped=stopped))
+    assert (world.core.tables.relay("main").down is None) == works
+
+
 def test_a_chunk_that_fails_three_times_is_a_dead_letter_and_the_others_go_on() -> None:
     world = silent(settings(warm=True))
     world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(20)), [10, 10]))
