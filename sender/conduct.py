@@ -104,6 +104,7 @@ class Conduct:
 
     def _take_outcomes(self, held: Held, outcomes: Sequence[Ended], turn: Turn) -> None:
         held.journal, facts = core.ended(held.journal, outcomes)
+        held.journal = orders.awaiting(held.journal, outcomes)
         turn.tell(held, facts)
 
     def _settle(self, held: Held, run: int, outcomes: Sequence[Ended], turn: Turn) -> None:
@@ -142,6 +143,7 @@ class Conduct:
             for i, fate in known.fates.items() if i in clues
         ]  # fmt: skip
         held.journal, facts = late.settle(held.journal, outcomes)
+        held.journal = orders.awaiting(held.journal, outcomes)
         turn.tell(held, facts)
         self._report(held, turn)
 

@@ -13,7 +13,7 @@ from typing import Literal
 from schemas.batch import Range
 from schemas.chunk import BatchControl
 from schemas.domain_names import mailbox
-from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, WINDOW
+from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, INTENDED, OPEN, WINDOW
 from sender.journal.values import BatchJournal, Control, Ended, Fact
 
 
@@ -80,6 +80,21 @@ def resolve(
         facts.append(Fact(kind, outcome, window.rounds[at], window.attempts[at]))
     pending = tuple(p for p in journal.pending if p != command)
     return replace(journal, windows=windows, pending=pending), facts, found
+
+
+def awaiting(journal: BatchJournal, outcomes: Sequence[Ended]) -> BatchJournal:
+    """The journal after these outcomes. Whoever is open or deferred by them is in doubt instead when pending evidence
+    says that he has his message: else he would be sent to again, and the evidence be about nobody."""
+    wanted = [command.indices for command in journal.pending if command.action == "evidence"]
+    if not wanted:
+        return journal
+    seen = {i for ranges in wanted for start, end in ranges for i in range(start, end)}
+    windows = dict(journal.windows)
+    for index in seen.intersection(outcome.index for outcome in outcomes):
+        window = windows.get(index - index % WINDOW)
+        if window is not None and window.states[index - window.start] in {OPEN, DEFERRED}:
+            windows[window.start] = window.with_state(index - window.start, IN_DOUBT)
+    return replace(journal, windows=windows)
 
 
 def _is_settled(journal: BatchJournal, command: BatchControl) -> bool:

@@ -27,10 +27,12 @@ class Runs:
 
     started: dict[str, int] = field(default_factory=dict)
     halted: list[int] = field(default_factory=list)
+    granted: dict[int, tuple[int, ...]] = field(default_factory=dict)
     looks: list[int] = field(default_factory=list)
 
-    def start(self, run: int, chunk: Chunk, grant: Grant) -> None:  # noqa: ARG002 - Runs' signature
+    def start(self, run: int, chunk: Chunk, grant: Grant) -> None:
         self.started[chunk.campaign_id] = run
+        self.granted[run] = tuple(grant.indices)
 
     def grant(self, run: int, grant: Grant) -> None: ...
 
