@@ -17,6 +17,7 @@ import uvloop
 
 from schemas.campaign import Campaign
 from schemas.chunk import Chunk
+from sender.addresses import addresses
 from sender.gathering import Gathering
 from sender.journal.report import Stopped
 from sender.journal.spool import Slip, Spool
@@ -24,7 +25,7 @@ from sender.journal.spool_dead import Evidence, boot_id, read_dead
 from sender.journal.values import Clue
 from sender.line import LineRelay
 from sender.piped import PipedRun
-from sender.recipients import Recipients, RecipientsError
+from sender.recipients import Recipients
 from sender.relays import Connection, Relay, RelayDown, make_relay
 from sender.run import Run
 from sender.single import SingleRun
@@ -239,14 +240,8 @@ class Sending:
         return campaign
 
     async def _look_up(self, look: int, chunk: Chunk, indices: Sequence[int], clues: Mapping[int, Clue]) -> None:
-        emails = {}
-        for index in indices:
-            try:
-                emails[index] = str((await self._recipients.row(chunk, index)).get("email") or "")
-            except RecipientsError as e:
-                log.warning("an address for an event is missing: %s", e)
-                emails.update(dict.fromkeys(set(indices) - emails.keys(), ""))
-                break
+        """Always answers: the batch waits for it."""
+        emails = await addresses(self._recipients.row, chunk, indices)
         fates = {}
         for index, (spool, round_) in clues.items():
             evidence = await self._evidence(spool)
@@ -267,6 +262,8 @@ class Sending:
                 found = await self._loop.run_in_executor(None, read_dead, self._spool.directory, name, boot_id())
             except OSError as e:
                 log.warning("spool %s cannot be read: %s", name, e)
+            except Exception:
+                log.exception("spool %s cannot be read", name)
             if found is not None:
                 self._dead[name] = found
                 while len(self._dead) > DEAD_KEPT:

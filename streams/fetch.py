@@ -34,19 +34,27 @@ class Fetcher:
         Raises RecordGone when it is not there (compacted, expired, never written), BrokerUnavailable when the broker
         does not give it within the time.
         """
-        consumer, deadline = self.consumer(), time.monotonic() + self._timeout
         place = f"{topic}[{partition}]@{offset}"
+        try:
+            found = self._read(topic, partition, offset, place)
+        except KafkaException as e:
+            raise BrokerUnavailable(f"{place} cannot be read: {e}") from e
+        if found is None:
+            raise BrokerUnavailable(f"{place} was not read within {self._timeout:g} s; is the broker there?")
+        return as_input(found)
+
+    def _read(self, topic: str, partition: int, offset: int, place: str) -> Message | None:
+        """None: it did not come in time."""
+        consumer, deadline = self.consumer(), time.monotonic() + self._timeout
         try:
             consumer.assign([TopicPartition(topic, partition, offset)])
             while time.monotonic() < deadline:
                 message = consumer.poll(0.2)
                 if message is not None and _is_there(message, offset, place):
-                    return as_input(message)
-        except KafkaException as e:
-            raise BrokerUnavailable(f"{place} cannot be read: {e}") from e
+                    return message
         finally:
             consumer.unassign()
-        raise BrokerUnavailable(f"{place} was not read within {self._timeout:g} s; is the broker there?")
+        return None
 
     def consumer(self) -> Consumer:
         """The consumer that it reads by."""

@@ -1,0 +1,99 @@
+"""Addresses are waited for while the broker is slow, and given up when they are gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException
+from journals import chunk
+
+from schemas.batch import Pointer
+from schemas.campaign import Campaign
+from schemas.chunk import Chunk
+from sender import addresses
+from sender.recipients import RecipientsError, RecipientsLate
+from sender.shell import Sending
+from sender.traffic import Known, Message, Readable
+from sender.worker import Compiled
+from streams.clients import Kafka
+from streams.clock import REAL
+from streams.errors import BrokerUnavailable
+from streams.fetch import Fetcher
+
+PARTS = (Pointer(partition=0, offset=0, start=0, count=5), Pointer(partition=0, offset=1, start=5, count=5))
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "PAUSE", 0.0)
+
+
+class Rows:
+    """Gives addresses, after what was put in for an index."""
+
+    def __init__(self, **troubles: list[Exception]) -> None:
+        self._troubles = {int(name[1:]): list(errors) for name, errors in troubles.items()}
+        self.asked: list[int] = []
+
+    async def row(self, _: Chunk, index: int) -> Mapping[str, Any]:
+        self.asked.append(index)
+        if self._troubles.get(index):
+            raise self._troubles[index].pop(0)
+        return {"email": f"p{index}@x.example"}
+
+
+def found(rows: Rows, *indices: int) -> dict[int, str]:
+    return asyncio.run(addresses.addresses(rows.row, chunk(pointers=PARTS), indices))
+
+
+def test_whoever_comes_late_is_waited_for() -> None:
+    assert found(Rows(i1=[RecipientsLate("slow")] * 20), 1, 2) == {1: "p1@x.example", 2: "p2@x.example"}
+
+
+def test_a_record_that_is_gone_is_asked_for_once_and_the_others_are_still_read() -> None:
+    rows = Rows(i1=[RecipientsError("deleted")])
+    assert found(rows, 1, 2, 7) == {1: "", 2: "", 7: "p7@x.example"}
+    assert rows.asked == [1, 7]
+
+
+def test_a_failure_that_nobody_has_foreseen_is_tried_again_a_few_times() -> None:
+    assert found(Rows(i1=[KeyError("x")] * 2), 1) == {1: "p1@x.example"}
+    assert found(Rows(i1=[KeyError("x")] * 9), 1, 8) == {1: "", 8: "p8@x.example"}
+
+
+def _no_message(campaign: Campaign) -> Compiled:
+    raise ValueError(campaign.campaign_id)
+
+
+@pytest.fixture
+def sending() -> Iterator[tuple[Sending, list[Message | Readable]]]:
+    said: list[Message | Readable] = []
+    one = Sending(
+        Kafka("nowhere.invalid:9"), "batch.recipients", {}, REAL, campaign=lambda _: None,
+        suppressed=lambda _: False, compile_campaign=_no_message, post=said.append, alive=lambda: True,
+    )  # fmt: skip
+    yield one, said
+    one._recipients.close()
+    one._loop.close()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "email"), [([RecipientsLate("slow")] * 3, "p1@x.example"), ([KafkaException("no consumer")] * 9, "")]
+)
+def test_a_look_up_always_has_an_answer(
+    trouble: list[Exception], email: str, sending: tuple[Sending, list[Message | Readable]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    one, said = sending
+    monkeypatch.setattr(one._recipients, "row", Rows(i1=trouble).row)
+    asyncio.run(one._look_up(7, chunk(pointers=PARTS), [1], {}))
+    assert said == [Known(("c", 1), 7, {1: email}, {})]
+
+
+def test_a_consumer_that_cannot_be_made_is_a_broker_that_is_not_there() -> None:
+    fetcher = Fetcher(Kafka("nowhere.invalid:9", {"no_such_setting": "x"}), "g", timeout=0.1)
+    with pytest.raises(BrokerUnavailable, match=r"t\[0\]@0 cannot be read: .*no\.such\.setting"):
+        fetcher.fetch("t", 0, 0)
