@@ -149,7 +149,8 @@ def resolve_campaign(
         found, lambda: resolve_strategy(request.strategy, settings.strategies, warm=warm, suffered=suffered)
     )
     schedule = _schedule(request, strategy, domain, now, found)
-    template = _templates(request, templates, found)
+    _fallback(request, found)
+    template = _template(request.template, "template", templates, found)
     source = _source(request.recipients, fingerprint, found)
     if found or strategy is None or schedule is None or template is None or source is None:
         raise ProblemsFound(found)
@@ -173,7 +174,6 @@ def resolve_campaign(
         tracking=request.tracking,
         in_doubt=request.in_doubt,
         max_retries=request.max_retries,
-        fallback=request.fallback,
         tags=request.tags,
         warnings=schedule[1],
     )
@@ -242,13 +242,13 @@ def _relay(
     return domain.relay if domain is not None else ""
 
 
-def _templates(
-    request: CampaignRequest, templates: Callable[[str], Template | None], found: list[Problem]
-) -> ResolvedTemplate | None:
-    """The template of a request; that of its fallback is looked at too."""
-    if request.fallback is not None and request.fallback.template is not None:
-        _template(request.fallback.template, "fallback.template", templates, found)
-    return _template(request.template, "template", templates, found)
+def _fallback(request: CampaignRequest, found: list[Problem]) -> None:
+    if request.fallback is not None:
+        text = (
+            "mailing those once more who have not opened or clicked is not available yet; leave the field out, "
+            "or send a second campaign"
+        )
+        found.append(Problem(field="fallback", problem=text))
 
 
 def _template(
