@@ -179,9 +179,9 @@ def _doubt(turn: Turn, campaign: CampaignRow) -> None:
             "settles them)",
             recipients=in_doubt,
         )  # fmt: skip
-    elif known is not None and not (ended and in_doubt):
+    elif known is not None and not in_doubt:
         campaign.doubt_alert = None
-        detail = f"nobody of campaign {name} is in doubt any more" if ended else f"campaign {name} goes on"
+        detail = f"nobody of campaign {name} is in doubt any more"
         _of_campaign(turn, campaign, known, "in_doubt", "info", detail, resolved=True)
     else:
         return

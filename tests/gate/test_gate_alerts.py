@@ -175,6 +175,25 @@ def test_a_campaign_that_ends_with_recipients_in_doubt_is_told_and_again_when_th
     assert told(world) == [("in_doubt", False), ("in_doubt", True)]
 
 
+def test_while_anybody_is_in_doubt_the_alert_stays_open_though_the_campaign_goes_on() -> None:
+    world = world_of()
+    world.sender_up = False
+    send(world, size=10, batches=1)
+    first = world.chunks[0][1]
+    answer(world, first, accepted=7, begun=10, in_doubt=[(7, 10)])
+    assert told(world) == [("in_doubt", False)]
+    settled = {"order": 1, "resolved": 1, "begun": 10, "sent_on": {}}
+    answer(world, first, 2, accepted=7, in_doubt=[(8, 10)], open=[(7, 8)], **settled)
+    assert world.standing()[0].state == "running"
+    assert told(world) == [("in_doubt", False)]
+    again = world.chunks[-1][1]
+    answer(world, again, 3, accepted=8, begun=1, in_doubt=[(8, 10)])
+    assert told(world) == [("in_doubt", False)]
+    answer(world, again, 4, accepted=10, begun=1)
+    assert told(world) == [("in_doubt", False), ("in_doubt", True)]
+    assert world.alerts[-1].detail == "nobody of campaign c is in doubt any more"
+
+
 def test_who_is_sent_again_and_in_doubt_again_is_a_new_alert() -> None:
     world = world_of(outcomes={"in_doubt": 1.0})
     send(world, size=10, batches=1)
