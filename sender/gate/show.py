@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from schemas.batch import Batch, HoldReason
+from schemas.batch import Batch, GateCampaign, HoldReason
 from schemas.progress import BatchCounts, CampaignProgress, Problem
 from sender.gate import eta, holds, quota
 from sender.gate.decision import Turn
@@ -210,33 +210,51 @@ def _per_minute(turn: Turn, campaign: CampaignRow) -> float:
 
 
 def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
-    plan, strategy = campaign.plan, campaign.strategy
-    remaining = campaign.totals[0] + campaign.totals[1]
-    if plan is None or strategy is None or campaign.state not in {"scheduled", "running"} or not remaining:
+    """The latest of: who waits, who is on the way, who is deferred, and what holds the campaign now."""
+    plan = campaign.plan
+    waiting, in_flight = campaign.totals[0], campaign.totals[1]
+    if plan is None or campaign.state not in {"scheduled", "running"} or not waiting + in_flight:
         return None
     if campaign.campaign_id in turn.tables.aside:
         return None
-    tables = turn.tables
-    domain, place, limits = tables.domain_of(campaign), tables.place(plan.sending_domain), tables.limits(campaign.relay)
-    warm = place.warm or domain.warm
+    fresh = waiting - sum(how_many(campaign.batches[n]) for n in campaign.deferring)
+    ends = [turn.now + timedelta(seconds=in_flight / rate if (rate := _rate(turn, campaign, plan)) else 0)]
+    if campaign.deferring and (deferred := eta.opens(plan.schedule, last_due(campaign))) is not None:
+        ends.append(deferred)
+    if fresh > 0:
+        estimate = _eta_of_fresh(turn, campaign, plan, fresh)
+        if estimate is None:
+            return None
+        ends.append(estimate)
+        if campaign.hold is not None and campaign.hold.until is not None:
+            ends.append(campaign.hold.until)
+    return max(ends)
+
+
+def _rate(turn: Turn, campaign: CampaignRow, plan: GateCampaign) -> float | None:
+    """Messages a second of the installation's clock; None: as fast as it goes."""
+    rates = (turn.tables.limits(campaign.relay).rate, plan.pace.rate)
+    rate = min((r for r in rates if r is not None), default=None)
+    return None if rate is None else rate / turn.tables.speed
+
+
+def _eta_of_fresh(turn: Turn, campaign: CampaignRow, plan: GateCampaign, fresh: int) -> datetime | None:
+    """When the last goes out of those who have not been released yet."""
+    tables, strategy = turn.tables, campaign.strategy
+    if strategy is None:
+        return None
+    domain = tables.domain_of(campaign)
+    warm = tables.place(plan.sending_domain).warm or domain.warm
     limit, _ = quota.domain_limit(strategy, domain.sending_day, warm=warm)
-    rate = min((r for r in (limits.rate, plan.pace.rate) if r is not None), default=None)
     wait = timedelta(minutes=strategy.wait_minutes(campaign.releases))
-    deferred = eta.opens(plan.schedule, last_due(campaign)) if campaign.deferring else None
-    fresh = remaining - sum(how_many(campaign.batches[n]) for n in campaign.deferring)
-    if deferred is not None and fresh <= 0:
-        return max(deferred, turn.now)
-    estimate = eta.estimate(
-        turn.now, strategy, plan.schedule,
-        eta.Standing(
-            remaining=fresh,
-            sending_day=domain.sending_day,
-            warm=warm,
-            advancing=tables.settings.assume == "healthy" and domain.as_of is None,
-            left_today=None if limit is None else max(0, limit - quota.used(domain)) + campaign.totals[1],
-            next_release=max(plan.schedule.start_at, (campaign.released_at or plan.schedule.start_at) + wait)
-            if campaign.release_left == 0 else turn.now,
-            rate=None if rate is None else rate / tables.speed,
-        ),
-    )  # fmt: skip
-    return estimate if estimate is None or deferred is None else max(estimate, deferred)
+    due = max(plan.schedule.start_at, (campaign.released_at or plan.schedule.start_at) + wait)
+    standing = eta.Standing(
+        remaining=fresh,
+        sending_day=domain.sending_day,
+        warm=warm,
+        advancing=tables.settings.assume == "healthy" and domain.as_of is None,
+        left_today=None if limit is None else max(0, limit - quota.used(domain)),
+        next_release=due if campaign.release_left == 0 else turn.now,
+        rate=_rate(turn, campaign, plan),
+    )
+    return eta.estimate(turn.now, strategy, plan.schedule, standing)
