@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import fcntl
 import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from streams.clients import wait_for_broker
 from streams.context import Context
 
 ROLES = ("planner", "gate", "sender")
+PREDECESSOR_MAY_TAKE = 10.0
+"""Real seconds in which a process that is just ending may still hold its slot."""
 
 
 def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float = 300.0) -> int:
@@ -31,13 +36,14 @@ def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float 
         level=os.environ.get("RAMPA_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
     log = logging.getLogger(f"rampa.{role}")
+    runner = _runner(role)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     faulthandler.register(signal.SIGUSR1)  # where every thread is, into the log: `kill -USR1 PID`
     context = _context(role, slot, config, bootstrap_wait, log)
     try:
-        _runner(role)(context, stop)
+        runner(context, stop)
     except FencedProcessingError as e:
         log.warning("leaving: %s", e)
         # At once: nothing that other threads still hold may reach a wire.
@@ -48,13 +54,38 @@ def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float 
 
 def _context(role: str, slot: str, config: Path | None, wait: float, log: logging.Logger) -> Context:
     settings = settings_of(config)
+    data = settings.data / role / slot
+    hold_slot(data, role, slot)
     kafka = kafka_of(settings)
     wait_for_broker(kafka, wait, log.warning)
     record = install(settings, kafka)
     own = data_id(settings.data)
-    data = settings.data / role / slot
-    data.mkdir(parents=True, exist_ok=True)
     return Context(settings, kafka, clock_of(record), record, f"{own}-{slot}", data)
+
+
+def hold_slot(data: Path, role: str, slot: str, patience: float = PREDECESSOR_MAY_TAKE) -> None:
+    """Take a role's slot of a data directory for as long as this process lives (`flock(2)`).
+
+    Two processes with one slot would have one transactional id and put each other out without end. Raises
+    ConsoleError when another holds it still after `patience` seconds.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    fd = os.open(data / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + patience
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
+            return
+        if time.monotonic() > deadline:
+            holder = os.pread(fd, 20, 0).decode(errors="replace") or "unknown"
+            os.close(fd)
+            raise ConsoleError(
+                f"{role} {slot!r} of this data directory runs already (process {holder}); `rampa up` starts slot 1 of "
+                "each role. Give a further process a slot of its own: --slot NAME."
+            )
+        time.sleep(0.05)
 
 
 def _runner(role: str) -> Callable[[Context, threading.Event], None]:
