@@ -57,18 +57,23 @@ HARD: frozenset[Reason] = frozenset({"bad_mailbox", "bad_domain"})
 
 
 _ROWS = tuple(
-    (row, re.compile(row.code), re.compile(row.enhanced), re.compile(row.words, re.IGNORECASE | re.DOTALL))
+    (
+        row, frozenset(row.at.split("|")), re.compile(row.code), re.compile(row.enhanced),
+        re.compile(row.words, re.IGNORECASE | re.DOTALL),
+    )
     for row in TABLE
-)
+)  # fmt: skip
+_ADDRESS = re.compile(r"<[^<>\n]*>|(?<![^\s<>()\[\],;:\"'@])[^\s<>()\[\],;:\"'@]+@[^\s<>()\[\],;:\"']+")
+"""What a reply repeats of our command: an address, or anything in angle brackets."""
 
 
 def classify(stage: Stage, code: int, enhanced: str, text: str) -> Verdict:
     """What a reply other than the expected one means, by the first row of the table that matches."""
-    digits = f"{code:03d}"
+    digits, text = f"{code:03d}", _ADDRESS.sub("<>", text)
     row = next(
         row
-        for row, codes, enhanced_codes, words in _ROWS
-        if row.at in {"*", stage}
+        for row, at, codes, enhanced_codes, words in _ROWS
+        if (row.at == "*" or stage in at)
         and codes.fullmatch(digits)
         and enhanced_codes.fullmatch(enhanced)
         and (not row.words or words.search(text))

@@ -38,8 +38,9 @@ Reason = Literal[
 
 
 class Row(NamedTuple):
-    """`at`: `mail`, `rcpt`, `data`, `message` (the final dot), or `*`. The next three are regular expressions: the
-    whole code; the whole enhanced code (empty when there is none); something in the words, whatever its case."""
+    """`at`: some of `mail`, `rcpt`, `data`, `message` (the final dot), or `*`. The next three are regular expressions:
+    the whole code; the whole enhanced code (empty when there is none); something in the words, whatever its case,
+    addresses left out: whom the reply repeats says nothing of why."""
 
     at: str
     code: str
@@ -51,17 +52,39 @@ class Row(NamedTuple):
 
 
 _ANY = r".*"
+_PAST_MAIL = "rcpt|data|message"
+"""Where a reply may mean the recipient; before, there is none."""
+_NAMED = "4(?!21)..|5(?!30|34|35|38|23|25).."
+"""Codes whose enhanced code may name a recipient: 421 ends the session, the others are about our authentication."""
 _OUR_HOST = (
     r"spamhaus|spamcop|barracuda|\bs31[45]0\b|\bou-00\d\b|\[bl\d+\]|bl[oa]ck ?-?list|dnsbl|\brbl\b|banned sending ip|"
-    r"\b(ip|client|host|server|network)( address)?\b.{0,60}\b(block(ed)?|banned|listed|denied)|"
+    r"\b(ip|client|host|server|network)( address)?\b.{0,60}\b(block(ed)?|banned|(?<!not )listed|denied)\b|"
     r"traffic not accepted from|(client host|helo command) rejected"
 )
 _FAST = (
     r"too (many|fast|quickly)|rate.?limit|limit exceeded|throttl|slow down|unusual rate|tempora\w+ deferred|"
     r"concurrent connections|messages? per (second|minute|hour)"
 )
+_SPAM = (
+    r"(?<![a-z0-9@])((anti-?)?spam(m[a-z]+)?|unsolicited|junk( ?e?-?mail)?|bulk e?-?mail)(?![a-z0-9]|[\w-]{0,63}\.\w)"
+)
+"""Not as a part of another word, or of a host's name."""
+_VIRUS = r"(?<![a-z0-9@])((anti-?)?virus(es)?|malware)(?![a-z0-9]|[\w-]{0,63}\.\w)"
 
 TABLE: tuple[Row, ...] = (
+    # --- the code names one address or one mailbox: that stands above all words -------------------------------
+    Row("*", "[45]..", _ANY, r"null mx", "by class", "bad_domain",
+        "[7505] 5.1.10 the recipient's domain takes no mail"),
+    Row(_PAST_MAIL, "4..", r"4\.2\.1", r"smtp relay limit", "throttled", "throttled",
+        "[GMAIL] 450 4.2.1 Peak SMTP relay limit exceeded: the only X.2.1 that means the sender"),
+    Row(_PAST_MAIL, _NAMED, r"[45]\.1\.([1346]|10)", "", "by class", "bad_mailbox",
+        "[3463] 3.2 addresses; [MS-NDR] 5.1.10"),
+    Row(_PAST_MAIL, _NAMED, r"[45]\.1\.2", "", "by class", "bad_domain", "[3463] X.1.2"),
+    Row(_PAST_MAIL, _NAMED, r"[45]\.2\.1", "", "by class", "not_accepting",
+        "[3463] X.2.1 disabled, not accepting; [GMAIL] 450 4.2.1 receiving mail too quickly"),
+    Row(_PAST_MAIL, _NAMED, r"[45]\.2\.2", "", "by class", "full",
+        "[3463] X.2.2 mailbox full; [GMAIL] 452 4.2.2 over quota"),
+    Row(_PAST_MAIL, _NAMED, r"[45]\.2\.3", "", "by class", "too_big", "[3463] X.2.3"),
     # --- the account's quota is used up: slower is no remedy, and no recipient is to blame --------------------
     Row("*", "454", _ANY, r"daily message quota", "relay_down", "quota",
         "[SES] 454 Throttling failure: Daily message quota exceeded"),
@@ -72,9 +95,11 @@ TABLE: tuple[Row, ...] = (
         "tenant"),
     Row("*", "[45]..", _ANY, r"credits? exceeded", "relay_down", "quota",
         "[SENDGRID] 451 Authentication failed: Maximum credits exceeded"),
-    Row("*", "[45]..", _ANY,
-        r"\b(daily|hourly|monthly)\b.{0,30}\b(user|sending|smtp|relay|message|e?mail)s?\b.{0,20}\b(limit|quota)|"
-        r"submission quota", "relay_down", "quota", "[SEEN] hosting providers' limits"),
+    Row("*", "[45]..", r"(?![45]\.(1\.([12346]|10)|2\.\d+)$).*",
+        r"^(?!.*\b(recipient's (daily|hourly|monthly)|(user|mailbox|recipient)\b.{0,30}\breceiv))"
+        r".*\b(daily|hourly|monthly)\b.{0,30}\b(user|sending|smtp|relay|message|e?mail)s?\b.{0,20}\b(limit|quota)|"
+        r"submission quota", "relay_down", "quota",
+        "[SEEN] hosting providers' limits; never of one mailbox ([3463] X.1, X.2)"),
     # --- credentials ------------------------------------------------------------------------------------------
     Row("*", "454", _ANY, r"relay access denied", "transient", "policy",
         "[POSTFIX] 454 4.7.1 Relay access denied: of this recipient's domain"),
@@ -89,11 +114,10 @@ TABLE: tuple[Row, ...] = (
     Row("*", "5..", r"5\.7\.705|5\.1\.8", r"tenant has exceeded|bad outbound sender", "relay_down", "relay",
         "[MS-NDR] 5.7.705, 5.1.8: the sending account is blocked"),
     # --- one mailbox that is full or busy, before words such as `limit exceeded` are taken for a rate ---------
-    Row("*", "4..", r"4\.2\.2", "", "transient", "full", "[3463] X.2.2 mailbox full; [GMAIL] 452 4.2.2 over quota"),
     Row("*", "4..", _ANY, r"(mailbox|storage|disk).{0,30}(full|quota|limit)", "transient", "full",
         "[5321] 452; [SEEN]"),
     Row("*", "4..", _ANY, r"(user|mailbox|recipient)\b.{0,60}(receiving|thread limit)", "transient", "not_accepting",
-        "[GMAIL] 450 4.2.1, [YAHOO] 450: the user is receiving mail too quickly; [MS-NDR] 432 4.3.2"),
+        "[YAHOO] 450: the user is receiving mail too quickly; [MS-NDR] 432 4.3.2"),
     # --- less speed -------------------------------------------------------------------------------------------
     Row("*", "4..", _ANY, r"gr[ae]y-?list", "transient", "not_accepting",
         "[6647] 2.1: about one recipient, no reason to slow down for all"),
@@ -121,25 +145,23 @@ TABLE: tuple[Row, ...] = (
     Row("mail", "50[0124]|555", _ANY, "", "refused", "unknown",
         "[5321] 4.1.1.11, 4.2.4: a parameter or the syntax; ours differs little from one recipient to the next"),
     Row("mail", "5..", _ANY, "", "relay_down", "relay",
-        "[5321] 3.3; [3463] X.1.7, X.1.8: the sending address, which all share; [MS-OLC] 550 S3140, OU-001 at "
-        "MAIL: our host"),
+        "[5321] 3.3, 4.1.4 (503: it wants AUTH or STARTTLS first); [3463] X.1.7, X.1.8: the sending address, which all "
+        "share; [MS-OLC] 550 S3140, OU-001 at MAIL: our host"),
     # --- by whom a mailbox cannot be reached, though the words speak of policy --------------------------------
     Row("*", "5..", r"5\.4\.1", r"access denied", "failed", "bad_mailbox",
         "[MS-NDR] 5.4.1 Recipient address rejected: Access denied: no such recipient"),
     Row("*", "5..", r"5\.7\.(2|12|13|17|18|12[049]|13[3-6]|193)", "", "failed", "policy",
         "[3463] X.7.2; [7293] 5.7.17, 5.7.18; [MS-NDR] 5.7.124, 5.7.133 to 136: this recipient takes mail from "
         "few"),
-    Row("*", "[45]..", _ANY, r"null mx", "by class", "bad_domain",
-        "[7505] 5.1.10 the recipient's domain takes no mail"),
     Row("*", "556", _ANY, "", "failed", "bad_domain", "[7504] 2.2 domain does not accept mail"),
     # --- by policy: perhaps all of ours -----------------------------------------------------------------------
     Row("*", "5..", _ANY, _OUR_HOST, "refused", "blocked",
         "[MS-OLC] 550 S3150, OU-002; [MS-NDR] 5.7.606 to 649, 5.7.708; [YAHOO] 553 5.7.1 [BL21]; [GMAIL] 550 "
         "5.7.1 from your IP address; [POSTFIX] Client host rejected"),
     Row("*", "4..", _ANY, _OUR_HOST, "transient", "blocked", "[YAHOO] 421 4.7.1 [TSS03]; [SEEN]"),
-    Row("*", "5..", _ANY, r"spam|unsolicited|junk|bulk mail|virus|malware", "refused", "spam",
+    Row("*", "5..", _ANY, f"{_SPAM}|{_VIRUS}", "refused", "spam",
         "[GMAIL] 550 5.7.1 likely unsolicited mail; [MS-NDR] 5.7.1 spam"),
-    Row("*", "4..", _ANY, r"spam|unsolicited|junk", "transient", "spam", "[YAHOO] 4xx; [SEEN]"),
+    Row("*", "4..", _ANY, _SPAM, "transient", "spam", "[YAHOO] 4xx; [SEEN]"),
     Row("*", "5..", r"5\.1\.[78]", "", "refused", "policy", "[3463] X.1.7, X.1.8 sender; [POSTFIX] at RCPT"),
     Row("*", "5..", _ANY,
         r"sender (address )?rejected|not owned by user|send as this sender|relay(ing)? (access )?denied|"
@@ -173,7 +195,7 @@ TABLE: tuple[Row, ...] = (
         "policy", "[SES] 554 Message rejected: Email address is not verified; [SEEN]"),
     Row("*", "4..", _ANY, r"polic|dmarc|spf|dkim", "transient", "policy", "[SEEN]"),
     # --- codes ------------------------------------------------------------------------------------------------
-    Row("*", "503", _ANY, "", "transient", "unknown", "[5321] 4.1.4: our dialogue is out of step"),
+    Row(_PAST_MAIL, "503", _ANY, "", "transient", "unknown", "[5321] 4.1.4: our dialogue is out of step"),
     Row("rcpt", "55[01]|553", _ANY, "", "failed", "bad_mailbox", "[5321] 4.2.3"),
     Row("*", "452", _ANY, "", "transient", "full", "[5321] 4.2.3 insufficient system storage"),
     Row("*", "552", _ANY, "", "failed", "too_big", "[5321] 4.2.3; [1870] 6"),

@@ -106,6 +106,33 @@ REPLIES: list[tuple[Stage, int, str, str, str]] = [
     ("rcpt", 556, "Domain does not accept mail", "failed", "bad_domain"),
     ("rcpt", 550, "5.1.10 Recipient address has null MX", "failed", "bad_domain"),
     ("data", 503, "5.5.1 Error: need RCPT command", "transient", "unknown"),
+    ("rcpt", 503, "5.5.1 Error: need MAIL command", "transient", "unknown"),
+    ("mail", 503, "5.5.1 Error: send AUTH first", "relay_down", "relay"),
+    # One mailbox's own limits are not the account's quota
+    ("rcpt", 452, "4.2.2 <bob@example.com> has exceeded his daily mail quota", "transient", "full"),
+    ("rcpt", 450, "4.2.1 recipient's daily message limit exceeded", "transient", "not_accepting"),
+    ("message", 552, "5.2.3 daily message size limit of user", "failed", "too_big"),
+    ("rcpt", 450, "The recipient's daily message limit is exceeded", "transient", "not_accepting"),
+    ("rcpt", 450, "4.2.0 <bob@example.com>: daily message limit", "transient", "not_accepting"),
+    ("rcpt", 550, "5.1.90 Your message can't be sent: daily limit for message recipients", "relay_down", "quota"),
+    ("message", 550, "User hi@bore.example has exceeded its daily sending limit", "relay_down", "quota"),
+    # Whose name is repeated, and by which host, says nothing of why
+    ("rcpt", 550, "5.1.1 <antispam@example.com>: Recipient address rejected: User unknown", "failed", "bad_mailbox"),
+    ("rcpt", 550, "No such user <junkmail@example.com>", "failed", "bad_mailbox"),
+    ("rcpt", 550, "junk.mail@example.com: no such user", "failed", "bad_mailbox"),
+    ("rcpt", 550, "User unknown at spam.example.com", "failed", "bad_mailbox"),
+    ("rcpt", 550, "<blocklist@rbl.example>: user unknown", "failed", "bad_mailbox"),
+    ("rcpt", 552, "5.2.2 <nospam@example.com> mailbox full", "failed", "full"),
+    ("rcpt", 550, "5.1.1 user unknown (host mx1.example.com, not listed)", "failed", "bad_mailbox"),
+    ("rcpt", 550, "user unknown (host mx1.example.com, not listed)", "failed", "bad_mailbox"),
+    ("rcpt", 450, "<throttled@example.com>: too busy", "transient", "not_accepting"),
+    ("message", 550, "Rejected as spam by our anti-spam filter", "refused", "spam"),
+    ("message", 550, "rejected: antispam", "refused", "spam"),
+    ("message", 554, "Spammer, go away", "refused", "spam"),
+    ("message", 554, "X-SPAM_DETECTED", "refused", "spam"),
+    ("message", 550, "5.1.0 hi@bore.example has exceeded the daily sending limit", "relay_down", "quota"),
+    ("message", 554, "viruses found", "refused", "spam"),
+    ("rcpt", 550, "5.7.1 your host is listed", "refused", "blocked"),
 ]  # fmt: skip
 
 
