@@ -31,7 +31,7 @@ from sender.smtp.refusals import Refusals
 from sender.surroundings import CannotSend, CannotYet, Surroundings
 from sender.traffic import BatchKey, Came, Drained, Grant, Want, prefetch_limit
 from sender.tries import Tries
-from sender.verdicts import Addressed, ended, judged
+from sender.verdicts import Addressed, ended, judged, met_again
 from sender.worker import Compiled
 
 log = logging.getLogger(__name__)
@@ -223,7 +223,10 @@ class Run(ABC, Generic[S]):
         when that is all that it means: nothing became of the index.
         """
         down = None
-        tries = self._tries.settle(index, outcome, monotonic())
+        if met_again(outcome, self.chunk):
+            tries = 1 + self._tries.forget(index)
+        else:
+            tries = self._tries.settle(index, outcome, monotonic())
         if tries:
             judgement = judged(self._refusals, outcome, envelope.rcpt_to, self.chunk)
             down = relay_down(outcome) if judgement == "down" else None

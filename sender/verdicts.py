@@ -24,8 +24,19 @@ class Addressed(Protocol):
     def message_id(self) -> str: ...
 
 
+def met_again(outcome: Outcome, chunk: Chunk) -> bool:
+    """Whether a relay that refuses us as a whole said so of a recipient who is the only one permitted.
+
+    He would be the next one again, and if it is he alone who is refused, the relay would be found down for ever: he is
+    put off, and another one finds out. Of many, each is simply not begun.
+    """
+    return outcome.kind == "relay_down" and outcome.stage != "mail" and chunk.permitted() == 1
+
+
 def judged(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> Judgement:
     """What a refusal by policy means; of any other outcome it is only remembered that the relay dealt with it."""
+    if outcome.kind == "relay_down":
+        return "down"
     if outcome.kind == "accepted":
         refusals.accepted(rcpt_to)
     elif outcome.kind == "refused":
@@ -38,9 +49,12 @@ def judged(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> 
 def ended(
     index: int, message: Addressed, outcome: Outcome, tries: int, at: datetime, chunk: Chunk, judgement: Judgement
 ) -> Ended:
-    """The end of an index in this permit. Without another deferral to come, who is refused for now has expired."""
+    """The end of an index in this permit. Without another deferral to come, who is refused for now has expired; but
+    nobody is failed, whatever the permit says, while it is the relay that refuses us."""
     kind, reason = _KINDS.get(outcome.kind, "failed"), str(outcome.reason)
-    if outcome.kind in FOR_NOW or (outcome.kind == "refused" and judgement != "failed"):
+    if judgement == "down":
+        kind = "deferred"
+    elif outcome.kind in FOR_NOW or (outcome.kind == "refused" and judgement != "failed"):
         if chunk.defer:
             kind = "deferred"
         elif chunk.deferrals:

@@ -174,6 +174,10 @@ def test_a_relay_that_blocks_us_is_down_and_nobody_has_failed(world: World) -> N
     assert sorted(put_off + indices(result.unsent)) == list(range(200))
     probe = world.gate.permit(((199, 200),), number=number, relay="walled", defer=True, connections=1)
     assert world.gate.final(probe).stopped == "relay_down"  # and another one is tried next
+    last_try = world.gate.permit(((198, 199),), number=number, relay="walled", connections=1)
+    result = world.gate.final(last_try)
+    assert (result.stopped, result.failed) == ("relay_down", ())
+    assert 198 in indices(tuple((a, b) for a, b, _ in result.deferred))
 
 
 def test_one_provider_that_blocks_us_keeps_only_its_own_recipients_waiting(world: World) -> None:
@@ -198,6 +202,8 @@ def test_a_quota_that_is_used_up_at_the_server_burns_nobody(world: World) -> Non
     assert (result.stopped, result.begun, result.throttled) == ("relay_down", 0, 0)
     assert (result.detail or "").startswith("quota: 454")
     assert result.unsent == ((0, 30),)
+    probe = world.gate.final(world.gate.permit(((0, 1),), number=number, relay="used-up", defer=True))
+    assert (probe.stopped, probe.deferred, probe.failed) == ("relay_down", ((0, 1, 1),), ())  # the next asks another
 
 
 def test_a_permit_that_is_repeated_sends_nobody_twice_and_is_answered_again(world: World) -> None:
