@@ -64,26 +64,33 @@ class Gathering:
         self._lines[line] = None
 
     def over(self) -> None:
-        """The end of the turn."""
-        self._check()
-        begins = self._begins
-        failed, failure = self._record()
+        """The end of the turn. Whatever fails in it ends the lines that it is about; all others go on."""
+        begins, (failed, failure) = self._begins, self._put_on_record()
         lines, self._lines, self._now = self._lines, {}, None
-        self._abandon(begins)  # their ends go on record in the next turn
+        try:
+            self._abandon(begins)  # their ends go on record in the next turn
+        except Exception as e:
+            log.exception("nothing that was to begin at the end of this turn begins")
+            failed, failure = {line for line, _ in begins}, e
         for line in lines:
-            if line.pipe is None:
-                continue
-            try:
-                if failure is not None and line in failed:
-                    line.pipe.fail(failure)
-                else:
-                    line.pipe.release()
-            except Exception as e:
-                log.exception("a connection failed when it was to write")
-                line.pipe.fail(e)
+            _release(line, failure if line in failed else None)
         for source in {line.source: None for line in lines}:
             if source is not None:
-                source.told()
+                try:
+                    source.told()
+                except Exception:
+                    log.exception("a run failed when it was told what has come")
+
+    def _put_on_record(self) -> tuple[set[Line], Exception | None]:
+        """Those of this turn's lines that may not write, and why not."""
+        begins = self._begins
+        try:
+            self._check()
+            return self._record()
+        except Exception as e:
+            log.exception("nothing that was to begin at the end of this turn begins")
+            self._begins = []
+            return {line for line, _ in begins}, e
 
     def _check(self) -> None:
         """Right before the writes: who may not write any more ends, and nothing of it was begun."""
@@ -122,3 +129,20 @@ class Gathering:
         for _, sent in begins:
             sent.begun = True
         return set(), None
+
+
+def _release(line: Line, failure: Exception | None) -> None:
+    """Let the line write; one with a failure ends."""
+    if line.pipe is None:
+        return
+    try:
+        if failure is None:
+            line.pipe.release()
+            return
+    except Exception as e:
+        log.exception("a connection failed when it was to write")
+        failure = e
+    try:
+        line.pipe.fail(failure)
+    except Exception:
+        log.exception("a connection failed when it was to end")

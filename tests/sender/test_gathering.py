@@ -95,11 +95,17 @@ class _Line(Line):
 class World:
     """Lines of one run that are asked for a body each, in one turn of the loop."""
 
-    def __init__(self, spool: Spool, lines: int) -> None:
-        self.gathering = Gathering(spool, REAL)
+    def __init__(self, spool: Spool, lines: int, gathering: Gathering | None = None) -> None:
+        self.gathering = gathering or Gathering(spool, REAL)
         self.run = Run(spool.permit("c", 1, 0, "main:1"), lines)
         self.lines = [_Line(self.gathering) for _ in range(lines)]
         self.wires = [Wire(spool) for _ in range(lines)]
+
+    @classmethod
+    def of(cls, before: World, lines: int) -> World:
+        """Other lines of the same loop."""
+        assert before.gathering._spool is not None
+        return cls(before.gathering._spool, lines, before.gathering)
 
     async def to_the_bodies(self) -> None:
         """Every server has said 354, and the turn is not over."""
@@ -225,3 +231,56 @@ def test_a_connection_that_ends_within_the_turn_leaves_nothing_on_record(tmp_pat
     w = played(tmp_path, 2, lambda w: w.lines[0].lost_by_the_network())
     assert [len(wire.bodies) for wire in w.wires] == [0, 1]
     assert begun_in(w.wires[1].on_record[0]) == {b"b1 1 1"}
+
+
+def ended_of(w: World) -> list[Any]:
+    return [line.ending.error if line.ending else None for line in w.lines]
+
+
+@pytest.mark.parametrize("place", ["hung_up", "may_begin", "spool", "after the spool"])
+def test_what_nobody_has_foreseen_ends_the_lines_of_its_turn_and_no_other(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    async def play(w: World) -> None:
+        try:
+            await w.to_the_bodies()
+            with monkeypatch.context() as patch:
+                if place == "hung_up":
+                    patch.setattr("sender.gathering.hung_up", poisoned)
+                elif place == "spool":
+                    patch.setattr(Spool, "write", poisoned)
+                else:
+                    patch.setattr(w.run, "ours", lambda: w.run.asked == (place != "may_begin") or poisoned())
+                await w.end()
+                await w.end()
+            assert [type(error) for error in ended_of(w)] == [ZeroDivisionError] * 3
+            assert sorted(w.run.came_) == [(n, "lost_before", False) for n in range(3)]
+            assert not any(wire.bodies for wire in w.wires)
+            w.close()
+            again = World.of(w, 3)
+            await again.to_the_bodies()
+            await again.end()
+            await again.end()
+            assert [len(wire.bodies) for wire in again.wires] == [1] * 3
+            again.close()
+        finally:
+            w.close()
+
+    with world(tmp_path, 3) as w:
+        asyncio.run(play(w))
+
+
+def test_a_line_that_cannot_write_and_a_run_that_cannot_hear_of_it_keep_no_other_from_it(tmp_path: Path) -> None:
+    def poisoned() -> None:
+        raise ZeroDivisionError("a defect")
+
+    def do(w: World) -> None:
+        w.wires[0].write = lambda _: poisoned()  # type: ignore[method-assign]
+        w.run.told = poisoned  # type: ignore[method-assign]
+
+    w = played(tmp_path, 3, do)
+    assert [len(wire.bodies) for wire in w.wires] == [0, 1, 1]
+    assert isinstance(ended_of(w)[0], ZeroDivisionError)
