@@ -25,7 +25,7 @@ def test_a_second_process_is_refused_while_the_first_lives_and_no_longer(tmp_pat
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ConsoleError, match=rf"'1' .* \(process {holder.pid};.*--slot NAME"):
+        with pytest.raises(ConsoleError, match=rf"'1' .* \(process {holder.pid}\).*--slot NAME"):
             hold_slot(place, "sender", "1", 0.1)
         hold_slot(tmp_path / "sender" / "2", "sender", "2", 0.1)
         holder.kill()
