@@ -273,13 +273,15 @@ def test_what_nobody_has_foreseen_ends_the_lines_of_its_turn_and_no_other(
         asyncio.run(play(w))
 
 
-def test_a_line_that_cannot_write_and_a_run_that_cannot_hear_of_it_keep_no_other_from_it(tmp_path: Path) -> None:
-    def poisoned() -> None:
+def test_a_line_that_cannot_write_and_a_run_that_cannot_hear_of_it_keep_no_other_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(*_: Any) -> None:
         raise ZeroDivisionError("a defect")
 
     def do(w: World) -> None:
-        w.wires[0].write = lambda _: poisoned()  # type: ignore[method-assign]
-        w.run.told = poisoned  # type: ignore[method-assign]
+        monkeypatch.setattr(w.wires[0], "write", poisoned)
+        monkeypatch.setattr(w.run, "told", poisoned)
 
     w = played(tmp_path, 3, do)
     assert [len(wire.bodies) for wire in w.wires] == [0, 1, 1]
