@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
 
 from console.access import Access
 from console.explain import clean
@@ -30,19 +31,33 @@ def alerts(access: Access, domain: str | None = None, *, follow: bool = False) -
         reader.close()
 
 
-def still_open(found: Iterable[Alert]) -> list[Alert]:
-    """Those of relays and campaigns that are not over. Pure; `found` oldest first."""
+def still_open(found: Iterable[Alert], now: datetime) -> list[Alert]:
+    """Those that are not over at `now`, of the installation's clock. Pure; `found` oldest first.
+
+    A chunk or a batch that failed has happened; it is never open.
+    """
     known: dict[str, Alert] = {}
     for alert in found:
         if alert.resolved:
             known.pop(alert.id, None)
         else:
             known[alert.id] = alert
-    return [alert for alert in known.values() if alert.kind in LASTING]
+    return [alert for alert in known.values() if alert.kind in LASTING or _of_today(alert, now)]
 
 
 LASTING = frozenset({"relay_down", "in_doubt"})
-"""Kinds that are resolved when they are over; the others tell of a moment."""
+"""Kinds that are resolved when they are over."""
+
+
+def _of_today(alert: Alert, now: datetime) -> bool:
+    """Whether it tells of a quota of a UTC day that has not ended: nothing is written when that day is over."""
+    if alert.kind != "daily_quota":
+        return False
+    try:
+        day = date.fromisoformat(str(alert.figures.get("day")))
+    except ValueError:
+        day = alert.at.astimezone(UTC).date()
+    return now.astimezone(UTC).date() <= day
 
 
 def line(alert: Alert) -> str:

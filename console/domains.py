@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from console.access import Access
+from console.errors import ConsoleError
 from planner.resolve import resolve_strategy
+from schemas.domain_names import known_by
 from schemas.gate_state import GateRow
 from schemas.strategy import StrategySpec
 from schemas.topics import GATE_STATE
+
+
+def known_domain(name: str, domains: Iterable[str]) -> str:
+    """The sending domain among `domains` that a person means by `name`. Raises ConsoleError when there is none."""
+    domain = known_by(name)
+    if domain not in domains:
+        raise ConsoleError(f'{name!r} is not in the settings; add [domains."{name}"] with its relay.')
+    return domain
 
 
 def standings(access: Access) -> list[dict[str, Any]]:

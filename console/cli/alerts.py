@@ -21,23 +21,29 @@ def alerts(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with those that come; with --json one object a line.")
     ] = False,
-    only_open: Annotated[bool, typer.Option("--open", help="Only those that are not over.")] = False,
+    only_open: Annotated[
+        bool, typer.Option("--open", help="Only those that are not over: no failures, which have happened.")
+    ] = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Relays that refuse everything, used-up quotas, failed batches, recipients in doubt; oldest first."""
+    """Relays that refuse everything, used-up quotas, failed chunks and batches, recipients in doubt; oldest first.
+
+    With --open: a relay until it takes mail again, a quota until its UTC day has ended, doubt until nobody is in
+    doubt. Chunks and batches that failed have happened; they are never open."""
     from console import alerts as known
     from console.access import Access
-    from schemas.domain_names import known_by
+    from console.clock import installation_clock
+    from console.domains import known_domain
 
     access = Access.open(config, say=say)
-    name = known_by(domain) if domain else None
+    name = known_domain(domain, access.settings.domains) if domain else None
     if follow:
         for alert in known.alerts(access, name, follow=True):
             _show(alert, as_json=as_json)
         return
     found = list(known.alerts(access, name))
-    shown = known.still_open(found) if only_open else found
+    shown = known.still_open(found, installation_clock(access).now()) if only_open else found
     if as_json:
         print_json([alert.model_dump(mode="json") for alert in shown])
         return

@@ -45,18 +45,17 @@ def show(name: Name, as_json: AsJson = False, config: Config = None) -> None:
     """One sending domain, with its limits by strategy."""
     from console import alerts as known
     from console.access import Access
-    from console.domains import standings
-    from schemas.domain_names import known_by
+    from console.clock import installation_clock
+    from console.domains import known_domain, standings
 
     access = Access.open(config, say=say)
-    rows = [r for r in standings(access) if r["domain"] == known_by(name)]
-    if not rows:
-        fail(f'{name!r} is not in the settings; add [domains."{name}"] with its relay.')
-    waiting = known.still_open(known.alerts(access, known_by(name)))
+    domain = known_domain(name, access.settings.domains)
+    (standing,) = (r for r in standings(access) if r["domain"] == domain)
+    waiting = known.still_open(known.alerts(access, domain), installation_clock(access).now())
     if as_json:
-        print_json({**rows[0], "alerts": [alert.model_dump(mode="json") for alert in waiting]})
+        print_json({**standing, "alerts": [alert.model_dump(mode="json") for alert in waiting]})
         return
-    for key, value in rows[0].items():
+    for key, value in standing.items():
         out.print(f"{key.replace('_', ' '):16} {value}", markup=False)
     for alert in waiting:
         out.print(f"{'alert':16} {known.line(alert)}", markup=False, soft_wrap=True)
