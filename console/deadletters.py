@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from console.access import Access
-from console.errors import ConsoleError
+from console.errors import ConsoleError, WrongUsage
 from schemas.topics import TOPICS
 from schemas.topics import topic as topic_named
 from streams.clients import Record, produce_all
@@ -53,7 +53,7 @@ def headers_of(record: Input) -> dict[str, str]:
 
 
 def letters(access: Access, topic: str | None = None) -> Iterator[Letter]:
-    """The dead letters of one topic, or of all. Raises ConsoleError for a topic that has none."""
+    """The dead letters of one topic, or of all, as they lie. Raises ConsoleError for a topic that has none."""
     names = [t.name for t in TOPICS if t.dead_letters]
     wanted = (topic or "").removesuffix(".dlq")
     if topic is not None and wanted not in names:
@@ -66,13 +66,26 @@ def letters(access: Access, topic: str | None = None) -> Iterator[Letter]:
             yield Letter(name, place, r.key, r.value, headers_of(r), kept)
 
 
+def newest_last(found: Iterable[Letter]) -> list[Letter]:
+    """By the time at which each was put aside; those of one time, or without one, as they lie. Pure."""
+    return sorted(found, key=lambda letter: letter.at)
+
+
 def one(access: Access, place: str) -> Letter:
-    """The dead letter at TOPIC/PARTITION/OFFSET. Raises ConsoleError when there is none."""
-    name = place.rsplit("/", 2)[0]
+    """The dead letter at TOPIC/PARTITION/OFFSET. Raises ConsoleError when there is none, WrongUsage for no place."""
+    name = check_place(place)
     for letter in letters(access, name):
         if letter.place == place:
             return letter
     raise ConsoleError(f"There is no dead letter at {place!r}; `rampa dlq list` shows them as TOPIC/PARTITION/OFFSET.")
+
+
+def check_place(place: str) -> str:
+    """The topic of TOPIC/PARTITION/OFFSET. Raises WrongUsage when it is no place."""
+    topic, *numbers = place.rsplit("/", 2)
+    if not topic or len(numbers) != 2 or not all(n.isascii() and n.isdigit() for n in numbers):
+        raise WrongUsage(f"{place!r} is not TOPIC/PARTITION/OFFSET; `rampa dlq list` shows the places of dead letters.")
+    return topic
 
 
 def put_back(access: Access, letter: Letter) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from console.access import data_id, kafka_of, settings_of
 from console.clock import clock_of
-from console.errors import ConsoleError
+from console.errors import WrongUsage
 from console.installing import install
 from streams.clients import wait_for_broker
 from streams.context import Context
@@ -26,12 +26,14 @@ PREDECESSOR_MAY_TAKE = 10.0
 
 
 def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float = 300.0) -> int:
-    """Run a role until SIGTERM or SIGINT. Returns 0 when it was stopped.
+    """Run a role until SIGTERM or SIGINT. Returns 0 when it was stopped. Raises WrongUsage for a role there is not.
 
     Ends the process with 3 when another one took over or a transaction failed (start again), and with 4 when an
     operator has to decide."""
     from streams.fenced import FencedProcessingError
 
+    if role not in ROLES:
+        raise WrongUsage(f"{role!r} is not a role of this release; known: {', '.join(ROLES)}")
     logging.basicConfig(
         level=os.environ.get("RAMPA_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
@@ -93,8 +95,6 @@ def _runner(role: str) -> Callable[[Context, threading.Event], None]:
         from planner.app import run
     elif role == "gate":
         from sender.gate.app import run
-    elif role == "sender":
-        from sender.app import run
     else:
-        raise ConsoleError(f"{role!r} is not a role of this release; known: {', '.join(ROLES)}")
+        from sender.app import run
     return run

@@ -154,7 +154,7 @@ def recipients(
     from console.views import conservation
 
     if state is not None and state not in STATES:
-        fail(f"{state!r} is not a state of a recipient; known: {', '.join(STATES)}")
+        fail(f"{state!r} is not a state of a recipient; known: {', '.join(STATES)}", 2)
     access = Access.open(config, say=say)
     progress = _progress(access, campaign_id)
     if progress.archived_at is not None:
@@ -239,8 +239,7 @@ def resolve(
     """Decide what to do about recipients in doubt: all of them, or one."""
     chosen = [name for name, on in (("resend", resend), ("drop", drop), ("accepted", accepted)) if on]
     if len(chosen) != 1:
-        err.print("Choose one of --resend, --drop and --accepted.", style="red")
-        raise typer.Exit(2)
+        fail("Choose one of --resend, --drop and --accepted.", 2)
     _command(config, campaign_id, action="resolve", resolution=chosen[0], address=address, reason=reason)
 
 

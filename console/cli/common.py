@@ -20,17 +20,27 @@ R = TypeVar("R")
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
+
+def _is_there(file: Path | None) -> Path | None:
+    if file is not None and not file.exists():
+        raise typer.BadParameter(f"{file}: no such file; `rampa init` writes one")
+    return file
+
+
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Settings; default: rampa.toml here, when there is one.", show_default=False),
-]
+    typer.Option(
+        "--config", "-c", callback=_is_there, show_default=False,
+        help="Settings; default: rampa.toml here, when there is one.",
+    ),
+]  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
 
 
-def fail(message: str) -> NoReturn:
-    """Say what is wrong and end with exit code 1."""
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what is wrong and end with exit code `code`: 2 for a command that is written wrongly."""
     err.print(message, style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def say(message: str) -> None:
@@ -43,7 +53,7 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        from console.errors import ConsoleError
+        from console.errors import ConsoleError, WrongUsage
         from streams.errors import StreamsError
         from streams.settings import SettingsError
 
@@ -52,7 +62,7 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except (ConsoleError, StreamsError, SettingsError) as e:
-            fail(str(e))
+            fail(str(e), 2 if isinstance(e, WrongUsage) else 1)
         except KeyboardInterrupt:
             err.print()
             raise typer.Exit(130) from None

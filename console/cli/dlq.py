@@ -19,10 +19,10 @@ Topic = Annotated[
 def list_(topic: Topic = None, as_json: AsJson = False, config: Config = None) -> None:
     """Dead letters, newest last: where each came from and why."""
     from console.access import Access
-    from console.deadletters import letters
+    from console.deadletters import letters, newest_last
     from console.explain import clean
 
-    found = list(letters(Access.open(config, say=say), topic))
+    found = newest_last(letters(Access.open(config, say=say), topic))
     if as_json:
         print_json([letter.summary() for letter in found])
         return
@@ -40,8 +40,9 @@ def show(
 ) -> None:
     """One dead letter: its error, its headers, its bytes."""
     from console.access import Access
-    from console.deadletters import one
+    from console.deadletters import check_place, one
 
+    check_place(place)
     letter = one(Access.open(config, say=say), place)
     for name, value in letter.headers.items():
         out.print(f"{name}: {value}", markup=False, soft_wrap=True)
@@ -62,10 +63,12 @@ def replay(
 ) -> None:
     """Write dead letters to the topic that they failed on once more: same key, same bytes."""
     from console.access import Access
-    from console.deadletters import letters, one, put_back
+    from console.deadletters import check_place, letters, one, put_back
 
     if not places and topic is None:
-        fail("Name the letters (as `rampa dlq list` shows them), or a topic with --all-of.")
+        fail("Name the letters (as `rampa dlq list` shows them), or a topic with --all-of.", 2)
+    for place in places or []:
+        check_place(place)
     access = Access.open(config, say=say)
     chosen = [one(access, place) for place in places or []] or list(letters(access, topic))
     for letter in chosen:

@@ -92,7 +92,7 @@ def preview(
     for pair in variables or []:
         name, equals, value = pair.partition("=")
         if not equals:
-            fail(f"{pair!r} is not NAME=VALUE")
+            fail(f"{pair!r} is not NAME=VALUE", 2)
         values[name] = value
     try:
         message = render(_stored(config, template_id).resolved(), values)

@@ -114,6 +114,29 @@ def test_wrong_usage_ends_with_2() -> None:
     assert rampa("nonsense").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("worker foo", "'foo' is not a role of this release; known: planner, gate, sender"),
+        ("dlq replay", "Name the letters"),
+        ("dlq replay blah", "'blah' is not TOPIC/PARTITION/OFFSET"),
+        ("dlq show blah", "'blah' is not TOPIC/PARTITION/OFFSET"),
+        ("dlq show campaign.requests/x/1", "is not TOPIC/PARTITION/OFFSET"),
+        ("campaign recipients c --state banana", "'banana' is not a state of a recipient; known: waiting"),
+        ("campaign list -c /nonexistent.toml", "/nonexistent.toml: no such file"),
+        ("doctor --config /nonexistent.toml", "/nonexistent.toml: no such file"),
+        ("template preview t ana", "'ana' is not NAME=VALUE"),
+    ],
+)
+def test_wrong_usage_is_told_apart_from_what_is_wrong_with_an_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = rampa(*words.split())
+    assert result.exit_code == 2
+    assert says in " ".join(result.stderr.split())
+
+
 def test_topics_are_described_for_programs() -> None:
     assert {t["name"] for t in json.loads(rampa("topics", "list", "--json").stdout)} == {t.name for t in all_topics()}
     assert json.loads(rampa("topics", "describe").stdout)["asyncapi"] == "3.0.0"
