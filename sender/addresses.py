@@ -13,7 +13,9 @@ from sender.recipients import RecipientsError, RecipientsLate
 log = logging.getLogger(__name__)
 
 PAUSE = 1.0
-"""Seconds until it is tried again."""
+"""Seconds until it is tried again, and twice as many each time, up to:"""
+LONGEST = 30.0
+"""A fetch that is given up has kept all others waiting for ten seconds."""
 TRIES = 3
 """How often it may fail for a reason that nobody has foreseen."""
 
@@ -35,7 +37,7 @@ async def addresses(row: Row, chunk: Chunk, indices: Sequence[int]) -> dict[int,
 
 async def _address(row: Row, chunk: Chunk, index: int) -> str | None:
     """None: it cannot be had."""
-    failures = 0
+    failures, pause = 0, PAUSE
     while failures < TRIES:
         try:
             return str((await row(chunk, index)).get("email") or "")
@@ -47,7 +49,8 @@ async def _address(row: Row, chunk: Chunk, index: int) -> str | None:
         except Exception:
             log.exception("the address of index %d of %s/%d", index, chunk.campaign_id, chunk.batch_number)
             failures += 1
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST)
     return None
 
 
