@@ -28,9 +28,10 @@ def met_again(outcome: Outcome, chunk: Chunk) -> bool:
     """Whether a relay that refuses us as a whole said so of a recipient who is the only one permitted.
 
     He would be the next one again, and if it is he alone who is refused, the relay would be found down for ever: he is
-    put off, and another one finds out. Of many, each is simply not begun.
+    put off, and another one finds out. Of many, each is simply not begun; nor is he when nobody answered (code 0).
     """
-    return outcome.kind == "relay_down" and outcome.stage != "mail" and chunk.permitted() == 1
+    said_of_him = outcome.kind == "relay_down" and outcome.code and outcome.stage != "mail"
+    return bool(said_of_him) and chunk.permitted() == 1
 
 
 def judged(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> Judgement:

@@ -54,5 +54,6 @@ def test_the_only_one_permitted_is_put_off_when_the_relay_refuses_us_and_of_many
     assert met_again(USED_UP, chunk(1, ((7, 8),)))
     assert not met_again(USED_UP, chunk(1, ((7, 9),)))
     assert not met_again(outcome_of("mail", 530, "5.7.0 Authentication required"), chunk(1, ((7, 8),)))
+    assert not met_again(Outcome("relay_down", text="SES: no route", stage="message"), chunk(1, ((7, 8),)))
     assert not met_again(BLOCKED, chunk(1, ((7, 8),)))  # that is judged by what else is refused
     assert judged(Refusals(), USED_UP, "a@b.example", chunk(1, ((7, 8),))) == "down"
