@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -39,31 +41,67 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             raise SettingsError(f"{file}: no such file; `rampa init` writes one") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
             raise SettingsError(f"{file}: {e}") from None
-    _merge_environment(data, environ)
+    given = _merge_environment(data, environ)
     try:
         settings = Settings.model_validate(data)
     except ValidationError as e:
-        raise SettingsError(f"{file}:\n" + "\n".join(f"  {line}" for line in problems(e))) from None
+        raise SettingsError(_said(e, file, given)) from None
     return _anchored(settings, file.parent)
 
 
 def problems(error: ValidationError) -> list[str]:
     """One line a problem: the key's path, what is wrong, and the nearest key when one is unknown."""
-    lines = []
-    for item in error.errors(include_url=False, include_input=False):
-        place = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            parent, name = item["loc"][:-1], str(item["loc"][-1])
-            lines.append(
-                unknown(
-                    name,
-                    _keys_at(parent),
-                    f"a setting of [{'.'.join(map(str, parent))}]" if parent else "a setting",
-                )
-            )
-        else:
-            lines.append(f"{place}: {item['msg']}" if place else item["msg"])
-    return lines
+    return [_line(item["type"], item["loc"], item["msg"]) for item in error.errors(**_PLAIN)]
+
+
+_PLAIN: dict[str, Any] = {"include_url": False, "include_input": False}
+
+
+def _line(kind: str, loc: tuple[int | str, ...], said: str) -> str:
+    place = ".".join(str(part) for part in loc)
+    if kind != "extra_forbidden":
+        return f"{place}: {said}" if place else said
+    parent = loc[:-1]
+    return unknown(
+        str(loc[-1]), _keys_at(parent), f"a setting of [{'.'.join(map(str, parent))}]" if parent else "a setting"
+    )
+
+
+@dataclass(slots=True)
+class _Given:
+    """What the environment added: the variable of each path, and the tables that the file does not have."""
+
+    names: dict[tuple[str, ...], str] = field(default_factory=dict)
+    tables: set[tuple[str, ...]] = field(default_factory=set)
+
+    def blamed(self, loc: tuple[int | str, ...], said: str) -> list[str]:
+        """The variables that a problem at `loc` comes from; none when it is the file's."""
+        place = tuple(str(part).lower() for part in loc)
+        prefixes = [place[:n] for n in range(len(place), 0, -1)]
+        for prefix in prefixes:
+            if prefix in self.names:
+                return [self.names[prefix]]
+        named = [n for path, n in self.names.items() if path[: len(place)] == place and _names(said, path[-2:])]
+        if named or not place:
+            return named
+        made = next((p for p in prefixes if p in self.tables), None)
+        return [n for path, n in self.names.items() if made is not None and path[: len(made)] == made]
+
+
+def _names(said: str, path: tuple[str, ...]) -> bool:
+    """Whether a sentence about a table names the setting at `path`, and the table: before what it proposes."""
+    wrong = said.lower().partition(";")[0]
+    return all(re.search(rf"(?<!\w){re.escape(part)}(?!\w)", wrong) for part in path)
+
+
+def _said(error: ValidationError, file: Path, given: _Given) -> str:
+    """Every problem, each under where it was written: the file, or variables of the environment."""
+    found: dict[str, list[str]] = {}
+    for item in error.errors(**_PLAIN):
+        names = given.blamed(item["loc"], item["msg"])
+        where = f"{', '.join(names)} in the environment:" if names else f"{file}:"
+        found.setdefault(where, []).append(_line(item["type"], item["loc"], item["msg"]))
+    return "\n".join(line for where, lines in found.items() for line in (where, *(f"  {one}" for one in lines)))
 
 
 def _keys_at(parent: tuple[int | str, ...]) -> tuple[str, ...]:
@@ -78,19 +116,24 @@ def _keys_at(parent: tuple[int | str, ...]) -> tuple[str, ...]:
     return tuple(getattr(model, "model_fields", {}))
 
 
-def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:
+def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> _Given:
+    given = _Given()
     for name, text in sorted(environ.items()):
         if not name.startswith(ENV_PREFIX) or name in NO_SETTINGS:
             continue
         *parents, last = name.removeprefix(ENV_PREFIX).lower().split("__")
         table = data
         kind = _kind_at((*parents, last))
-        for parent in parents:
+        for depth, parent in enumerate(parents, 1):
             existing = next((k for k in table if k.lower() == parent), parent)
+            if existing not in table:
+                given.tables.add(tuple(parents[:depth]))
             table = table.setdefault(existing, {})
             if not isinstance(table, dict):
                 raise SettingsError(f"{name}: {parent} is a value, not a table")
         table[last] = text if _is_text(kind) else _environment_value(text)
+        given.names[*parents, last] = name
+    return given
 
 
 def _kind_at(path: tuple[str, ...]) -> Any:

@@ -163,3 +163,35 @@ def test_relative_paths_belong_to_the_file(tmp_path: Path) -> None:
     assert settings.data == tmp_path / "var"
     assert settings.relays["files"].path == tmp_path / "mail"
     assert settings.planner.roots == (tmp_path / "people", Path("/srv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("RAMPA_KAFKA__NOPE", "abc", "'nope' is not a setting of [kafka]"),
+        ("RAMPA_KAFKA__PARTITIONS", "many", "kafka.partitions: "),
+        ("RAMPA_NOPE__X", "1", "'nope' is not a setting"),
+        ("RAMPA_RELAYS__MAIN__PROT", "1", "'prot' is not a setting of [relays.main]"),
+        ("RAMPA_RELAYS__OTHER__PORT", "25", "relays.other"),
+        ("RAMPA_DOMAINS__BORE.EXAMPLE__RELAY", "mian", "mian"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_not_blamed_on_the_file(
+    tmp_path: Path, name: str, value: str, says: str
+) -> None:
+    file = written(tmp_path, GOOD)
+    with pytest.raises(SettingsError) as caught:
+        load(file, {name: value, "RAMPA_KAFKA__PORT": "9092"})
+    where, what = str(caught.value).split("\n", 1)
+    assert where == f"{name} in the environment:"
+    assert says in what
+    assert str(file) not in str(caught.value)
+
+
+def test_a_mistake_in_the_file_is_not_blamed_on_the_environment(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD + "\n[planner]\nrots = []\n")
+    with pytest.raises(SettingsError) as caught:
+        load(file, {"RAMPA_KAFKA__NOPE": "abc", "RAMPA_RELAYS__MAIN__PORT": "25"})
+    lines = str(caught.value).splitlines()
+    assert lines[lines.index(f"{file}:") + 1].startswith("  'rots' is not a setting of [planner]")
+    assert lines[lines.index("RAMPA_KAFKA__NOPE in the environment:") + 1].startswith("  kafka: ")
