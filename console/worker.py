@@ -15,7 +15,7 @@ from pathlib import Path
 
 from console.access import data_id, kafka_of, settings_of
 from console.clock import clock_of
-from console.errors import WrongUsage
+from console.errors import ConsoleError, WrongUsage
 from console.installing import install
 from streams.clients import wait_for_broker
 from streams.context import Context
