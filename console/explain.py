@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from schemas.batch import HoldReason
+from schemas.chunk import SendError
 from schemas.progress import CampaignProgress
+from schemas.words import counted
 
 _ENDED = {
     "completed": "It is complete: nobody is waiting.",
@@ -45,7 +47,10 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
             lines.append(f"It was archived at {progress.archived_at:%Y-%m-%d %H:%M} UTC: its recipients are gone.")
         lines += [f"{p.field}: {p.problem}" for p in progress.problems]
     elif progress.in_flight and not any(hold.reason in _BLOCKING for hold in progress.holds):
-        lines.append(f"It is going out: {progress.in_flight} messages are permitted or on the wire right now.")
+        lines.append(
+            f"It is going out: {counted(progress.in_flight, 'message is', 'messages are')} permitted or "
+            "on the wire right now."
+        )
     elif not progress.holds:
         lines.append(
             "Recipients are still being read and planned." if progress.state == "planning"
@@ -55,14 +60,26 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
         lines += [sentence(hold, now) for hold in progress.holds]
     if progress.failed and progress.archived_at is None:
         again = f"`rampa campaign retry {progress.campaign_id}` tries them again"
-        lines.append(f"{progress.failed} recipients failed; {again}.")
-    lines += [clean(f"{e.email or 'a whole batch'}: {e.error} ({e.attempts} tries)") for e in progress.last_errors[-5:]]
+        lines.append(f"{counted(progress.failed, 'recipient')} failed; {again}.")
+    lines += [error_line(e) for e in progress.last_errors[-5:]]
     if progress.in_doubt:
         lines.append(
-            f"{progress.in_doubt} recipients are in doubt: a process or connection died after their message was begun "
-            "and nobody knows whether the relay took it. They are not mailed again until that is known."
+            f"{counted(progress.in_doubt, 'recipient is', 'recipients are')} in doubt: a process or connection died "
+            "after their message was begun and nobody knows whether the relay took it. They are not mailed again until "
+            "that is known."
+            + (
+                ""
+                if progress.archived_at is not None
+                else f" `rampa campaign recipients {progress.campaign_id} --state in_doubt` lists them, "
+                f"`rampa campaign resolve {progress.campaign_id}` settles them."
+            )
         )
     return lines
+
+
+def error_line(error: SendError) -> str:
+    """One of the last errors."""
+    return clean(f"{error.email or 'a whole batch'}: {error.error} ({counted(error.attempts, 'try', 'tries')})")
 
 
 def sentence(hold: HoldReason, now: datetime) -> str:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from console.explain import clean
+from console.explain import clean, error_line
 from schemas.progress import CampaignProgress
 
 SUM = ("invalid", "duplicate", "suppressed", "waiting", "in_flight", "accepted", "failed", "in_doubt", "cancelled")
@@ -54,11 +54,17 @@ def status_panel(progress: CampaignProgress) -> RenderableType:
         Text(clean(f"held: {h.detail}") + (f" (until {h.until:%Y-%m-%d %H:%M} UTC)" if h.until else ""), style="yellow")
         for h in progress.holds
     ]
-    lines += [
-        Text(clean(f"{e.email or 'a whole batch'}: {e.error} ({e.attempts} tries)"), style="red")
-        for e in progress.last_errors
-    ]
+    lines += [Text(error_line(e), style="red") for e in progress.last_errors]
     return Group(*lines)
+
+
+def progress_line(progress: CampaignProgress) -> str:
+    """One campaign on one line, for what is no terminal: a log, a pipe."""
+    p = progress
+    parts = [f"{p.accepted} accepted", f"{p.waiting} waiting", f"{p.in_flight} in flight"]
+    parts += [f"{n} {word}" for n, word in ((p.failed, "failed"), (p.in_doubt, "in doubt")) if n]
+    held = f"; held: {clean(p.holds[0].detail)}" if p.holds else ""
+    return f"{p.campaign_id}: {p.state}, {p.percent:.0f} %: {', '.join(parts)}{held}"
 
 
 def bar(percent: float, width: int = 24) -> str:

@@ -45,14 +45,23 @@ def test_a_rejected_campaign_lists_its_problems() -> None:
 
 
 def test_those_in_doubt_are_always_mentioned() -> None:
-    assert any("in doubt" in line for line in explain(progress(in_doubt=2, waiting=8), NOW))
+    (said,) = (line for line in explain(progress(in_doubt=2, waiting=8), NOW) if "in doubt" in line)
+    assert said.startswith("2 recipients are in doubt")
+    assert "`rampa campaign resolve c`" in said
+    (alone,) = (line for line in explain(progress(in_doubt=1, waiting=9), NOW) if "in doubt" in line)
+    assert alone.startswith("1 recipient is in doubt")
+
+
+def test_nobody_is_told_to_settle_the_recipients_of_an_archived_campaign() -> None:
+    lines = explain(progress(state="completed", in_doubt=2, waiting=8, archived_at=NOW), NOW)
+    assert not any("resolve" in line for line in lines)
 
 
 def test_failures_of_an_ended_campaign_are_shown_with_their_reason() -> None:
     error = {"email": "a@b.example", "error": "550 no such user\x1b[31m", "attempts": 1, "at": NOW}
     lines = explain(progress(state="completed", waiting=0, failed=10, last_errors=[error]), NOW)
     assert any("10 recipients failed" in line and "rampa campaign retry c" in line for line in lines)
-    assert "a@b.example: 550 no such user [31m (1 tries)" in lines
+    assert "a@b.example: 550 no such user [31m (1 try)" in lines
 
 
 @pytest.mark.parametrize(
