@@ -74,6 +74,8 @@ def fate(letter: str, index: int, row: Mapping[str, Any]) -> tuple[str, str]:
             return "cancelled", ""
         if _within(index, row.get("open")):
             return "waiting", ""
+        if letter in {OPEN, DEFERRED} and _within(index, (row.get("permit") or {}).get("ranges")):
+            return NAMES[INTENDED], "permitted; not yet on the wire"
     return NAMES[letter], "refused for now; it is tried again" if letter == DEFERRED else ""
 
 

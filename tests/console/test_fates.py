@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from console.fates import fate, letters_of
-from schemas.journal import ACCEPTED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, JournalEntry
+from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, JournalEntry
 
 ROW = {"open": [[0, 2]], "cancelled": [[2, 4]], "dropped": [[4, 6]], "error": "no such template"}
 
@@ -23,6 +23,16 @@ ROW = {"open": [[0, 2]], "cancelled": [[2, 4]], "dropped": [[4, 6]], "error": "n
 )  # fmt: skip
 def test_what_was_mailed_stays_and_the_rest_is_as_the_gate_says(letter: str, index: int, state: str) -> None:
     assert fate(letter, index, ROW)[0] == state
+
+
+@pytest.mark.parametrize("letter", [OPEN, DEFERRED])
+def test_who_is_permitted_is_in_flight_as_the_sum_of_the_campaign_says(letter: str) -> None:
+    row = {"open": [[3, 5]], "permit": {"ranges": [[0, 3]]}}
+    assert fate(letter, 2, row) == ("in_flight", "permitted; not yet on the wire")
+    assert fate(letter, 3, row)[0] == "waiting"
+    assert fate(ACCEPTED, 1, row)[0] == "accepted"
+    assert fate(INTENDED, 1, row) == ("in_flight", "")
+    assert fate(FAILED, 1, row)[0] == "failed"
 
 
 def test_those_given_up_with_their_chunk_have_its_error() -> None:
