@@ -15,6 +15,7 @@ from console.explain import clean
 from planner.dry_run import DryRun
 from schemas.records import Template
 from schemas.topics import TEMPLATES
+from schemas.words import counted
 
 LISTED = 20
 
@@ -35,8 +36,9 @@ def stored_templates(config: Path | None) -> Callable[[str], Template | None]:
 def plan_lines(result: DryRun) -> Iterator[str]:
     """The batches of a dry run, those of one sending day on one line."""
     plan: dict[str, Any] = orjson.loads(result.json())
-    counts = f"{plan['recipients']} recipients, {plan['invalid']} invalid, {plan['duplicate']} duplicate"
-    yield f"{counts}: {len(plan['batches'])} batches on {plan['sending_days']} sending days"
+    counts = f"{counted(plan['recipients'], 'recipient')}, {plan['invalid']} invalid, {plan['duplicate']} duplicate"
+    batches_of = counted(len(plan["batches"]), "batch", "batches")
+    yield f"{counts}: {batches_of} on {counted(plan['sending_days'], 'sending day')}"
     for warning in result.warnings:
         yield f"warning: {warning}"
     if plan["batches"]:
@@ -46,9 +48,9 @@ def plan_lines(result: DryRun) -> Iterator[str]:
     for day, group in groupby(plan["batches"], key=lambda b: b["sending_day"]):
         batches = list(group)
         first, last = batches[0], batches[-1]
-        numbers = str(first["number"]) if first is last else f"{first['number']}-{last['number']}"
+        numbers = f"batch {first['number']}" if first is last else f"batches {first['number']}-{last['number']}"
         total = sum(b["size"] for b in batches)
-        yield f"  day {day:3}  {first['scheduled_for']}  batches {numbers}: {total} messages"
+        yield f"  day {day:3}  {first['scheduled_for']}  {numbers}: {counted(total, 'message')}"
     for row in result.left_out[:LISTED]:
         yield f"  row {row.row} is {row.kind}: {clean(row.address)} ({row.reason})"
     if len(result.left_out) > LISTED:

@@ -25,6 +25,7 @@ from schemas.identity import derived_campaign_id
 from schemas.progress import CampaignProgress
 from schemas.request import CampaignRequest
 from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS, CAMPAIGNS, GATE_INPUTS, Topic
+from schemas.words import counted
 from streams.clients import Place
 from streams.fenced.model import Input
 from streams.table import TopicReader
@@ -114,7 +115,9 @@ def submit(access: Access, request: CampaignRequest, say: Callable[[str], None])
     if not new:
         state = f"already known, {found.state}; the same request again changes nothing"
     elif found.state == "planning":
-        state = f"planning: {found.recipients} recipients read so far; see: rampa campaign watch {campaign_id}"
+        state = (
+            f"planning: {counted(found.recipients, 'recipient')} read so far; see: rampa campaign watch {campaign_id}"
+        )
     else:
         state = found.state
     return Answer(campaign_id, state, (), found.warnings)

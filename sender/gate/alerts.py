@@ -10,6 +10,7 @@ import re
 
 from schemas.base import rfc3339
 from schemas.records import Alert
+from schemas.words import counted
 from sender.gate import ranges as rs
 from sender.gate.decision import Dead, Turn
 from sender.gate.limits import refusal, used_up
@@ -174,9 +175,9 @@ def _doubt(turn: Turn, campaign: CampaignRow) -> None:
         campaign.doubt_alert = f"in_doubt:{name}:{rfc3339(campaign.completed_at or turn.now)}"
         _of_campaign(
             turn, campaign, campaign.doubt_alert, "in_doubt", "warning",
-            f"campaign {name} is {campaign.state} with {in_doubt} recipients of whom it is not known whether the "
-            f"relay took the mail (`rampa campaign recipients {name}` lists them; `rampa campaign resolve {name}` "
-            "settles them)",
+            f"campaign {name} is {campaign.state} with {counted(in_doubt, 'recipient')} of whom it is not known "
+            f"whether the relay took the mail (`rampa campaign recipients {name}` lists them; "
+            f"`rampa campaign resolve {name}` settles them)",
             recipients=in_doubt,
         )  # fmt: skip
     elif known is not None and not in_doubt:

@@ -9,6 +9,7 @@ from schemas.base import rfc3339
 from schemas.batch import HoldReason
 from schemas.chunk import SendError
 from schemas.units import show_rate
+from schemas.words import counted
 from sender.gate.fast import made
 from sender.gate.rows import BatchRow, CampaignRow, DomainRow, RelayRow
 
@@ -99,8 +100,9 @@ def again_limit(domain: DomainRow, limit: int, until: datetime | None) -> HoldRe
 def deferred(n: int, batches: int, times: int, due: datetime, last: SendError | None) -> HoldReason:
     """Recipients whom their servers refused for now."""
     said = f"; the last one: {last.email}: {last.error}" if last is not None else ""
+    refused = f"{counted(n, 'recipient was', 'recipients were')} refused for now"
     return _hold(
-        "deferred", f"{n} recipients were refused for now and are tried again by themselves{said}", due,
+        "deferred", f"{refused}; the next try comes by itself{said}", due,
         recipients=n, batches=batches, deferrals=times, next_due=rfc3339(due),
     )  # fmt: skip
 
@@ -199,7 +201,8 @@ def aside(error: str) -> HoldReason:
 
 
 def in_doubt(n: int) -> HoldReason:
+    who = counted(n, "recipient")
     return _hold(
-        "in_doubt", f"of {n} recipients it is not known whether the relay took the mail; `rampa campaign resolve`",
-        None, recipients=n,
+        "in_doubt", f"of {who} it is not known whether the relay took the mail; `rampa campaign resolve`", None,
+        recipients=n,
     )  # fmt: skip

@@ -60,6 +60,9 @@ def test_what_init_writes_can_be_planned(tmp_path: Path, monkeypatch: pytest.Mon
     assert rampa("init").exit_code == 0
     plan = json.loads(rampa("plan", "campaign.json", "--json").stdout)
     assert (plan["recipients"], plan["invalid"], plan["duplicate"], len(plan["batches"])) == (3, 0, 0, 1)
+    for_people = rampa("plan", "campaign.json").stdout
+    assert "3 recipients, 0 invalid, 0 duplicate: 1 batch on 1 sending day\n" in for_people
+    assert "  batch 1: 3 messages\n" in for_people
     again = rampa("init")
     assert again.exit_code == 1
     assert "--force" in again.stderr
