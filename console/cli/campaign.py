@@ -146,7 +146,10 @@ def recipients(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")] = False,
     config: Config = None,
 ) -> None:
-    """Where each recipient of a campaign is."""
+    """Where each recipient of a campaign is: the states are those of the sum in `status`.
+
+    In flight are those who are on the wire, and those who are permitted and next. Who failed or was in doubt and is
+    tried again is shown as he was until his message is begun."""
     import orjson
 
     from console.access import Access
