@@ -46,7 +46,7 @@ def show(name: Name, as_json: AsJson = False, config: Config = None) -> None:
     from console import alerts as known
     from console.access import Access
     from console.clock import installation_clock
-    from console.domains import known_domain, standings
+    from console.domains import known_domain, standing_lines, standings
 
     access = Access.open(config, say=say)
     domain = known_domain(name, access.settings.domains)
@@ -55,8 +55,8 @@ def show(name: Name, as_json: AsJson = False, config: Config = None) -> None:
     if as_json:
         print_json({**standing, "alerts": [alert.model_dump(mode="json") for alert in waiting]})
         return
-    for key, value in standing.items():
-        out.print(f"{key.replace('_', ' '):16} {value}", markup=False)
+    for line in standing_lines(standing):
+        out.print(line, markup=False, soft_wrap=True)
     for alert in waiting:
         out.print(f"{'alert':16} {known.line(alert)}", markup=False, soft_wrap=True)
 
