@@ -149,7 +149,7 @@ def recipients(
     """Where each recipient of a campaign is: the states are those of the sum in `status`.
 
     In flight are those who are on the wire, and those who are permitted and next. Who failed or was in doubt and is
-    tried again is shown as he was until his message is begun."""
+    permitted once more is shown as he was until his message is begun."""
     import orjson
 
     from console.access import Access
