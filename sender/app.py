@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from schemas import topics
 from schemas.campaign import Campaign
@@ -17,6 +17,7 @@ from sender.message.compile import compile_message
 from sender.owner import Owner, Topics
 from sender.shell import Sending
 from sender.signing import signer_of
+from sender.traffic import Message, Readable
 from streams.context import Context
 from streams.fenced import Fenced, FencedProcessor, FencedSettings
 from streams.table import GlobalTable
@@ -76,21 +77,13 @@ def _send(
         campaign = campaigns.get(campaign_id)
         return {} if campaign is None else campaign.tags
 
-    sending = Sending(
-        ctx.kafka,
-        ctx.topic(topics.BATCH_RECIPIENTS),
-        ctx.settings.relays,
-        ctx.clock,
-        campaign=campaigns.get,
-        suppressed=lambda address: suppressions.get(address) is not None,
-        compile_campaign=lambda campaign: compile_message(
-            campaign,
-            unsubscribe=None,  # a URL goes into mail once there is a tracker that answers it
-            sign=signer_of(ctx.settings, campaign.sending_domain),
-        ),
+    sending = _sending(
+        ctx,
+        campaigns,
+        suppressions,
+        spool,
         post=lambda message: owner.post(message),  # noqa: PLW0108 - there is no owner yet
         alive=lambda: processor.surely_owner(),  # noqa: PLW0108 - nor a processor
-        spool=spool,
     )
     names = Topics(ctx.topic(topics.CHUNKS), ctx.topic(topics.GATE_INPUTS), ctx.topic(topics.MAIL_EVENTS))
     owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda: processor.wake(), spool=spool.name)  # noqa: PLW0108 - nor this
@@ -123,6 +116,34 @@ def _send(
             "can be read there"
         )
     return not (owner.cut_off or owner.unsettled)
+
+
+def _sending(
+    ctx: Context,
+    campaigns: GlobalTable[Campaign],
+    suppressions: GlobalTable[bool],
+    spool: Spool,
+    *,
+    post: Callable[[Message | Readable], None],
+    alive: Callable[[], bool],
+) -> Sending:
+    """What sends: relays, recipients and compiled messages."""
+    return Sending(
+        ctx.kafka,
+        ctx.topic(topics.BATCH_RECIPIENTS),
+        ctx.settings.relays,
+        ctx.clock,
+        campaign=campaigns.get,
+        suppressed=lambda address: suppressions.get(address) is not None,
+        compile_campaign=lambda campaign: compile_message(
+            campaign,
+            unsubscribe=None,  # a URL goes into mail once there is a tracker that answers it
+            sign=signer_of(ctx.settings, campaign.sending_domain),
+        ),
+        post=post,
+        alive=alive,
+        spool=spool,
+    )
 
 
 def _any(_: bytes) -> bool:

@@ -166,11 +166,12 @@ def _batches(campaign: CampaignRow, found: Offer) -> int:
     successor begins, the others go on."""
     assert campaign.strategy is not None  # noqa: S101
     most = campaign.strategy.concurrent_batches - sending(campaign, again=found.again)
-    left, n = float(found.amount), 0
+    left, n = found.amount, 0
     numbers = campaign.ready if found.again else campaign.waiting
     if not found.again and not any(campaign.strategy.intervals_minutes):
         whole = found.amount >= rs.total(campaign.batches[-numbers[-1]].open)
-        left = math.inf if whole else left
+        if whole:
+            return max(0, min(most, len(numbers)))
     for number in reversed(numbers):
         if left <= 0 or n >= most:
             break
