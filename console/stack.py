@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Callable
@@ -14,10 +13,13 @@ from console.access import OWN_BROKERS, broker_directory, kafka_of
 from console.errors import ConsoleError
 from console.installing import install
 from schemas.records import InstallationRecord
+from streams import lockfile
 from streams.brokers.child import ChildBroker
 from streams.brokers.embedded import EmbeddedBroker
 from streams.brokers.local import LocalBroker
 from streams.clients import Kafka, wait_for_broker
+from streams.errors import LockTaken
+from streams.lockfile import LockFile
 from streams.settings import Settings
 from streams.supervisor import Child, Supervisor
 
@@ -34,7 +36,7 @@ class Stack:
         self.supervisor: Supervisor | None = None
         self.troubles: list[str] = []
         self._broker: ChildBroker | None = None
-        self._lock: int | None = None
+        self._lock: LockFile | None = None
 
     @property
     def logs(self) -> Path:
@@ -69,7 +71,7 @@ class Stack:
             self._broker.stop()
             self._broker = None
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def mend_broker(self) -> None:
@@ -116,20 +118,15 @@ class Stack:
         self._broker.start()
 
 
-def _only_one(data: Path) -> int:
+def _only_one(data: Path) -> LockFile:
     """Hold the data directory for this process's life. Raises ConsoleError when another one has it."""
-    data.mkdir(parents=True, exist_ok=True)
-    fd = os.open(data / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-        os.close(fd)
+        held = lockfile.take(data / "up.lock")
+    except LockTaken as e:
         raise ConsoleError(
             f'rampa is already up on the data directory "{data}"'
-            + (f" (process {holder})" if holder else "")
+            + (f" (process {e.note})" if e.note else "")
             + ". Use that one, stop it first, or set another `data` in the settings."
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
-    return fd
+    held.note(str(os.getpid()))
+    return held

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
-import fcntl
 import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +14,10 @@ from console.access import data_id, kafka_of, settings_of
 from console.clock import clock_of
 from console.errors import ConsoleError, WrongUsage
 from console.installing import install
+from streams import lockfile
 from streams.clients import wait_for_broker
 from streams.context import Context
+from streams.errors import LockTaken
 
 ROLES = ("planner", "gate", "sender")
 PREDECESSOR_MAY_TAKE = 10.0
@@ -66,28 +65,19 @@ def _context(role: str, slot: str, config: Path | None, wait: float, log: loggin
 
 
 def hold_slot(data: Path, role: str, slot: str, patience: float = PREDECESSOR_MAY_TAKE) -> None:
-    """Take a role's slot of a data directory for as long as this process lives (`flock(2)`).
+    """Take a role's slot of a data directory for as long as this process lives.
 
     Two processes with one slot would have one transactional id and put each other out without end. Raises
     ConsoleError when another holds it still after `patience` seconds.
     """
-    data.mkdir(parents=True, exist_ok=True)
-    fd = os.open(data / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    deadline = time.monotonic() + patience
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, str(os.getpid()).encode(), 0)
-            return
-        if time.monotonic() > deadline:
-            holder = os.pread(fd, 20, 0).decode(errors="replace") or "unknown"
-            os.close(fd)
-            raise ConsoleError(
-                f"{role} {slot!r} of this data directory runs already (process {holder}); `rampa up` starts slot 1 of "
-                "each role. Give a further process a slot of its own: --slot NAME."
-            )
-        time.sleep(0.05)
+    try:
+        held = lockfile.take(data / "worker.lock", patience)
+    except LockTaken as e:
+        raise ConsoleError(
+            f"{role} {slot!r} of this data directory runs already (process {e.note or 'unknown'}); `rampa up` starts "
+            "slot 1 of each role. Give a further process a slot of its own: --slot NAME."
+        ) from None
+    held.note(str(os.getpid()))
 
 
 def _runner(role: str) -> Callable[[Context, threading.Event], None]:

@@ -6,6 +6,7 @@
     +-- BrokerStartFailed        a broker of our own does not start
     |   +-- BrokerAlreadyRunning another process uses its data directory
     |   `-- BrokerNotInstalled   Java, Maven, jars or the broker's binary are missing
+    +-- LockTaken                another process holds a file's lock
     +-- DeliveryFailed           records were not acknowledged
     +-- RecordGone               the record that a pointer names is not there any more
     +-- TableLost                a table is not followed any more: what it says may be old
@@ -40,6 +41,14 @@ class BrokerAlreadyRunning(BrokerStartFailed):
 
 class BrokerNotInstalled(BrokerStartFailed):
     """What the broker needs is not on this machine."""
+
+
+class LockTaken(StreamsError, BlockingIOError):
+    """Another process holds a file's lock; `note` is what it tells of itself, which may be nothing yet."""
+
+    def __init__(self, message: str, note: str) -> None:
+        super().__init__(message)
+        self.note = note
 
 
 class DeliveryFailed(StreamsError, OSError):

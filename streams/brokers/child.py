@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from streams import process
-from streams.brokers.lock import DirectoryLock, Running, lock
+from streams.brokers.lock import Running, lock
 from streams.brokers.ready import wait_until_ready
 from streams.clients import Kafka
+from streams.lockfile import LockFile
 
 
 class ChildBroker(ABC):
@@ -30,7 +31,7 @@ class ChildBroker(ABC):
         self._port = port or 0
         self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock: DirectoryLock | None = None
+        self._lock: LockFile | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -61,7 +62,7 @@ class ChildBroker(ABC):
         self._lock = lock(self.directory)
         try:
             self._process = self._launch(self._lock)
-            self._lock.note(Running(self._process.pid, self.bootstrap))
+            self._lock.note(Running(self._process.pid, self.bootstrap).note())
             self._lock.release()  # from now on the broker's process alone holds it
             wait_until_ready(
                 self.kafka,
@@ -79,7 +80,7 @@ class ChildBroker(ABC):
         """What it needs on this machine. Raises BrokerNotInstalled."""
 
     @abstractmethod
-    def _launch(self, held: DirectoryLock) -> subprocess.Popen[bytes]:
+    def _launch(self, held: LockFile) -> subprocess.Popen[bytes]:
         """Its process, which takes `held` over. Raises BrokerStartFailed."""
 
     def stop(self, deadline: float | None = None) -> None:

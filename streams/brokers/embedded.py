@@ -16,9 +16,9 @@ from pathlib import Path
 
 from streams import process
 from streams.brokers.child import ChildBroker
-from streams.brokers.lock import DirectoryLock
 from streams.clients import Kafka
 from streams.errors import BrokerNotInstalled, BrokerStartFailed
+from streams.lockfile import LockFile
 
 SESSION_TIMEOUT_MS = 6_000  # a group's first join takes half of it on this broker
 
@@ -43,7 +43,7 @@ class EmbeddedBroker(ChildBroker):
     def _find(self) -> None:
         self._binary = find_binary(self.directory)
 
-    def _launch(self, held: DirectoryLock) -> subprocess.Popen[bytes]:
+    def _launch(self, held: LockFile) -> subprocess.Popen[bytes]:
         if self._port and not process.port_is_free(self._port):
             raise BrokerStartFailed(f"Port {self._port} is taken; stop what listens there or choose another.")
         self._port = self._port or process.free_port()

@@ -23,9 +23,10 @@ from pathlib import Path
 from streams import process
 from streams.brokers.child import ChildBroker
 from streams.brokers.jars import classpath, default_home, fetch, find_java
-from streams.brokers.lock import DirectoryLock, running
+from streams.brokers.lock import running
 from streams.clients import Kafka
 from streams.errors import BrokerStartFailed, StreamsError
+from streams.lockfile import LockFile
 
 SESSION_TIMEOUT_MS = 6_000
 QUICK = ("-XX:TieredStopAtLevel=1",)
@@ -103,7 +104,7 @@ class LocalBroker(ChildBroker):
                 f"Apache Kafka could not format {self.directory / _RECORDS}: {done.stdout}{done.stderr}".strip()
             )
 
-    def _launch(self, held: DirectoryLock) -> subprocess.Popen[bytes]:
+    def _launch(self, held: LockFile) -> subprocess.Popen[bytes]:
         self._configure()
         self._format()
         return process.start(

@@ -21,10 +21,11 @@ from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUES
 from simulator.process import SimulatorProcess
 from simulator.record import RecordEntry
 from streams import process
-from streams.brokers.lock import DirectoryLock, Running, lock
+from streams.brokers.lock import Running, lock
 from streams.clients import Kafka, Record, produce_all
 from streams.clock import ScaledClock
 from streams.fenced import Fenced, Input
+from streams.lockfile import LockFile
 from streams.settings import load
 from streams.table import GlobalTable, read_topic
 
@@ -76,10 +77,10 @@ class Pipeline:
     def clock(self) -> ScaledClock:
         return clock_of(self.installation)
 
-    def _told(self, kafka: Kafka) -> DirectoryLock:
+    def _told(self, kafka: Kafka) -> LockFile:
         """Processes find the embedded broker as those of `rampa up` do: they must know of which kind it is."""
         held = lock(broker_directory(self.settings))
-        held.note(Running(os.getpid(), kafka.bootstrap))
+        held.note(Running(os.getpid(), kafka.bootstrap).note())
         return held
 
     def __enter__(self) -> Self:
