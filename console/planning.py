@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -12,12 +13,27 @@ import orjson
 from console.access import Access
 from console.errors import ConsoleError, NotRunning
 from console.explain import clean
-from planner.dry_run import DryRun
+from planner.dry_run import DryRun, fingerprint_of
+from planner.intake import Further
+from planner.meaning import also_wrong
 from schemas.records import Template
 from schemas.topics import TEMPLATES
 from schemas.words import counted
+from streams.clock import REAL
+from streams.settings import Settings
 
 LISTED = 20
+
+
+def further(settings: Settings, *, look: bool = False) -> Further:
+    """What else these settings find wrong with a request; with `look` also with the recipients that it names.
+
+    Settings without domains are not those of a planner: they find nothing.
+    """
+    if not settings.domains:
+        return lambda _, __: []
+    found = functools.partial(also_wrong, settings=settings, now=REAL.now())
+    return functools.partial(found, source=lambda one: fingerprint_of(one, settings)) if look else found
 
 
 def stored_templates(config: Path | None) -> Callable[[str], Template | None]:

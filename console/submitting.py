@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from console.access import Access
-from console.cli.common import validation_lines
 from console.deadletters import headers_of
 from console.errors import ConsoleError
 from schemas.campaign import Campaign, CampaignState
@@ -29,6 +28,9 @@ from schemas.words import counted
 from streams.clients import Place
 from streams.fenced.model import Input
 from streams.table import TopicReader
+
+if TYPE_CHECKING:
+    from planner.intake import Further
 
 ANSWER_WITHIN = 20.0
 """Seconds that a command waits for the planner's answer before it says that none came yet."""
@@ -44,10 +46,10 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
-def read_request(file: Path, recipients: Path | None = None) -> CampaignRequest:
+def read_request(file: Path, recipients: Path | None = None, further: Further = lambda _, __: []) -> CampaignRequest:
     """The request in a JSON or TOML file (`-`: JSON on standard input), its recipients replaced when given.
 
-    Raises ConsoleError that names every problem by field.
+    Raises ConsoleError that names every problem by field; those that `further` finds when there are others.
     """
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
@@ -63,10 +65,14 @@ def read_request(file: Path, recipients: Path | None = None) -> CampaignRequest:
         raise ConsoleError(f"{file}: not {'TOML' if file.suffix == '.toml' else 'JSON'}: {e}") from None
     if isinstance(data, dict):
         _place_recipients(data, file, recipients)
+    written = json.dumps(data, default=str)
     try:
-        return CampaignRequest.model_validate_json(json.dumps(data, default=str))
+        return CampaignRequest.model_validate_json(written)
     except ValidationError as e:
-        lines = (f"  {line}" for line in validation_lines(CampaignRequest, e))
+        from planner.intake import problems
+
+        more = further(json.loads(written), e) if isinstance(data, dict) else []
+        lines = (f"  {one.field or '(the whole)'}: {one.problem}" for one in [*problems(CampaignRequest, e), *more])
         raise ConsoleError("\n".join([f"{file}: the request cannot be used:", *lines])) from None
 
 

@@ -17,6 +17,8 @@ An input counts as read when its row and all its outputs are acknowledged (`stre
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 import threading
 from datetime import datetime
@@ -25,6 +27,7 @@ from pydantic import ValidationError
 
 from planner import commands, intake
 from planner.jobs import Jobs
+from planner.meaning import also_wrong
 from planner.originals import Originals
 from planner.state import CampaignRow, DeadLetter, Effect, decide
 from planner.strategies.resolve import resolve_strategy
@@ -96,7 +99,11 @@ class Agents:
     async def intake_request(self, record: Input) -> Handled:
         """A request of anyone, under any key."""
         at, origin = self._at(record), _origin(record)
-        found = intake.read_request(record.value, origin, at, self._ctx.settings.planner.max_problems)
+        settings = self._ctx.settings
+        further = functools.partial(also_wrong, settings=settings, now=at, reputation=self._jobs.reputation)
+        found = await asyncio.to_thread(  # a template is tried, which may take a while
+            intake.read_request, record.value, origin, at, settings.planner.max_problems, further
+        )
         if isinstance(found, PlannerInput):
             return Handled([self._output(PLANNER_INPUTS, found.campaign_id, found)])
         outputs = [self._dead(CAMPAIGN_REQUESTS, record, found.problems)]

@@ -118,6 +118,11 @@ def dry_run(
     )  # fmt: skip
 
 
+def fingerprint_of(request: CampaignRequest, settings: Settings) -> SourceFingerprint | SourceError:
+    """What the recipients' source says of itself, or why it cannot."""
+    return _opened(request, settings)[1]
+
+
 def _opened(request: CampaignRequest, settings: Settings) -> tuple[Source | None, SourceFingerprint | SourceError]:
     try:
         source = open_source(request.recipients, settings=settings.planner)

@@ -7,6 +7,7 @@ here about campaigns that are known; that is for the owner of the campaign (`sta
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import UnionType
@@ -14,6 +15,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from planner.resolve import campaign_id_of, content_hash
 from schemas.base import Model
@@ -26,6 +28,8 @@ MAX_REQUEST_BYTES = 900_000
 """Brokers refuse records over 1 MB by default, and a request travels on with what is known of it."""
 
 M = TypeVar("M", bound=Model)
+Further = Callable[[Mapping[str, Any], ValidationError], list[Problem]]
+"""What else is wrong with an object that is not valid, as one can tell from the rest of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,11 @@ class Refusal:
     campaign_id: str | None = None
 
 
-def read_request(value: bytes | None, origin: Origin, at: datetime, most: int = 1000) -> PlannerInput | Refusal:
+def read_request(
+    value: bytes | None, origin: Origin, at: datetime, most: int = 1000, further: Further = lambda _, __: []
+) -> PlannerInput | Refusal:
     """A request as an input of its campaign's owner, or at most `most` problems."""
-    found = _read(CampaignRequest, value, most)
+    found = _read(CampaignRequest, value, most, further)
     if isinstance(found, Refusal):
         return found
     campaign_id = campaign_id_of(found)
@@ -80,7 +86,7 @@ def invalid(refusal: Refusal, origin: Origin, at: datetime) -> PlannerInput | No
     )
 
 
-def _read(model: type[M], value: bytes | None, most: int) -> M | Refusal:
+def _read(model: type[M], value: bytes | None, most: int, further: Further = lambda _, __: []) -> M | Refusal:
     if value is None or not value.strip():
         return Refusal((Problem(field="", problem="the record is empty; write one JSON object"),))
     try:
@@ -95,23 +101,31 @@ def _read(model: type[M], value: bytes | None, most: int) -> M | Refusal:
     except ValidationError as e:
         campaign_id = data.get("campaign_id")
         known = isinstance(campaign_id, str) and CAMPAIGN_ID.fullmatch(campaign_id) is not None
-        return Refusal(tuple(problems(model, e)[:most]), campaign_id if known else None)
+        found = [*problems(model, e), *further(data, e)]
+        return Refusal(tuple(found[:most]), campaign_id if known else None)
 
 
 def problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
     """One problem for each that pydantic found: its dotted path, what is wrong, the nearest known field."""
     found = []
     for item in error.errors(include_url=False, include_input=True, include_context=False):
-        path = tuple(part for part in item["loc"] if not _is_branch(part))
+        path = path_of(item)
         text = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             text = _unknown_field(model, path)
         elif item["type"] == "string_pattern_mismatch" and path and path[-1] in _PATTERNS:
-            text = f"{_PATTERNS[str(path[-1])]} (it is {_shown(item['input'])})"
+            text = f"{_PATTERNS[path[-1]]} (it is {_shown(item['input'])})"
         elif item["type"] != "missing":
             text = f"{text} (it is {_shown(item['input'])})"
-        found.append(Problem(field=".".join(str(part) for part in path), problem=text))
+        found.append(Problem(field=".".join(path), problem=text))
     return found
+
+
+def path_of(item: ErrorDetails) -> tuple[str, ...]:
+    """Where a problem is, by the names of fields: pydantic names branches of unions too, which may be called so."""
+    loc = item["loc"]
+    unknown = len(loc) - 1 if item["type"] == "extra_forbidden" else 0
+    return tuple(str(part) for n, part in enumerate(loc) if n in {0, unknown} or not _is_branch(part))
 
 
 _PATTERNS = {
@@ -141,14 +155,14 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _unknown_field(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
+def _unknown_field(model: type[BaseModel], path: tuple[str, ...]) -> str:
     names = _fields_at(model, path[:-1])
-    near = difflib.get_close_matches(str(path[-1]), names, 1)
+    near = difflib.get_close_matches(path[-1], names, 1)
     hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names)}"
     return f"there is no such field; {hint}"
 
 
-def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
+def _fields_at(model: Any, path: tuple[str, ...]) -> list[str]:
     for part in path:
         field = next((f for n, f in model.model_fields.items() if part in {n, f.alias}), None)
         inner = _model_in(field.annotation) if field is not None else None

@@ -97,20 +97,15 @@ def resolve_schedule(
 ) -> tuple[ResolvedSchedule, tuple[str, ...]]:
     """When a campaign may send, and warnings. `timezone` is the domain's. Raises `ProblemsFound`."""
     kind = KINDS[strategy.type]
-    problems, warnings = [], []
+    warnings = []
+    if problems := _problems_of_any(schedule, now):
+        raise ProblemsFound(problems)
     window = schedule.window if "window" in schedule.model_fields_set else kind.window
-    if window is not None and any(t.tzinfo is not None for t in window):
-        problems.append(Problem(field="schedule.window", problem="times are local: write them without an offset"))
     now = now.astimezone(UTC).replace(microsecond=0)
     start = now if schedule.start_at is None else schedule.start_at.astimezone(UTC)
     if start < now:
         warnings.append(f"schedule.start_at {start:%Y-%m-%dT%H:%M:%SZ} is in the past: it starts now")
         start = now
-    if start - now > FARTHEST_START:
-        text = f"{start:%Y-%m-%dT%H:%M:%SZ} is more than {FARTHEST_START.days} days ahead; is the year right?"
-        problems.append(Problem(field="schedule.start_at", problem=text))
-    if problems:
-        raise ProblemsFound(problems)
     resolved = ResolvedSchedule(
         start_at=start,
         timezone=schedule.timezone or timezone,
@@ -122,6 +117,18 @@ def resolve_schedule(
     except NeverOpens as e:
         raise ProblemsFound([Problem(field="schedule.window", problem=str(e))]) from None
     return resolved, tuple(warnings)
+
+
+def _problems_of_any(schedule: Schedule, now: datetime) -> list[Problem]:
+    """What is wrong with a schedule whatever the strategy is."""
+    problems = []
+    if schedule.window is not None and any(t.tzinfo is not None for t in schedule.window):
+        problems.append(Problem(field="schedule.window", problem="times are local: write them without an offset"))
+    start = schedule.start_at
+    if start is not None and start - now > FARTHEST_START:
+        text = f"{start.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} is more than {FARTHEST_START.days} days ahead"
+        problems.append(Problem(field="schedule.start_at", problem=f"{text}; is the year right?"))
+    return problems
 
 
 def resolve_campaign(
@@ -183,6 +190,7 @@ def _schedule(
     request: CampaignRequest, strategy: Strategy | None, domain: Domain | None, now: datetime, found: list[Problem]
 ) -> tuple[ResolvedSchedule, tuple[str, ...]] | None:
     if strategy is None:
+        found += _problems_of_any(request.schedule, now)
         return None
     zone = domain.timezone if domain else "UTC"
     return _collect(found, lambda: resolve_schedule(request.schedule, strategy, timezone=zone, now=now))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import time
+from datetime import UTC, datetime, time
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -32,6 +32,15 @@ def known_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError) as e:
         raise ValueError(f"{name!r} is not a time zone; write one such as America/Bogota or UTC") from e
     return name
+
+
+def within_calendar(instant: datetime) -> datetime:
+    """`instant` when UTC has it too. Raises ValueError in the first and last hours of what a date can say."""
+    try:
+        instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this is before year 1 or after year 9999 in UTC; is the year right?") from None
+    return instant
 
 
 TimeZone = Annotated[str, AfterValidator(known_zone)]
@@ -93,7 +102,7 @@ class Pace(UserModel):
 class Schedule(UserModel):
     """When mail may go out. What is left out depends on the strategy; `window: null` means any time."""
 
-    start_at: Instant | None = None
+    start_at: Annotated[Instant, AfterValidator(within_calendar)] | None = None
     timezone: TimeZone | None = None
     window: Window | None = None
     skip_weekends: bool | None = None

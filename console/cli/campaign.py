@@ -37,9 +37,10 @@ def submit(
 ) -> None:
     """Write a campaign request to `campaign.requests` and wait until it is accepted or refused."""
     from console import submitting
-    from console.access import Access
+    from console.access import Access, settings_of
+    from console.planning import further
 
-    request = submitting.read_request(file, recipients)
+    request = submitting.read_request(file, recipients, further(settings_of(config)))
     access = Access.open(config, say=say)
     answer = submitting.submit(access, request, say=say)
     if answer.refused:

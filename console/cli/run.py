@@ -103,14 +103,14 @@ def plan(
 ) -> None:
     """The batches that a request would give; nothing is sent. A broker is asked for a stored template only."""
     from console.access import settings_of
-    from console.planning import plan_lines, stored_templates
+    from console.planning import further, plan_lines, stored_templates
     from console.submitting import read_request
     from planner.dry_run import dry_run
     from planner.errors import PlannerError, ProblemsFound
     from streams.clock import REAL
 
     settings = settings_of(config)
-    request = read_request(file, recipients)
+    request = read_request(file, recipients, further(settings, look=True))
     try:
         result = dry_run(request, settings, REAL.now(), templates=stored_templates(config))
     except ProblemsFound as e:

@@ -170,6 +170,33 @@ def test_what_is_wrong_with_a_request_is_named_by_field(
     assert says in planned.stderr
 
 
+@pytest.mark.parametrize(("words", "looks"), [(("plan",), True), (("campaign", "submit"), False)])
+def test_a_typing_error_hides_nothing_else_that_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], looks: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rampa("init").exit_code == 0
+    file = tmp_path / "campaign.json"
+    wrong = {"max_retires": 3, "relay": "mian", "recipients": {"uri": "cliens.csv"}}
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **wrong}))
+    said = rampa(*words, "campaign.json")
+    assert said.exit_code == 1
+    assert "max_retires: there is no such field; did you mean `max_retries`?" in said.stderr
+    assert "relay: 'mian' is not a relay of the settings" in said.stderr
+    assert ("recipients.uri" in said.stderr) is looks  # of files, the planner's machine knows
+
+
+def test_settings_without_domains_are_no_planners_and_find_nothing_wrong(tmp_path: Path) -> None:
+    (tmp_path / "rampa.toml").write_text('data = "var"\n')
+    file = tmp_path / "c.json"
+    file.write_text(
+        '{"from": {"email": "a@b.example"}, "template": {"id": "x"}, "recipients": {"inline": []}, "tgas": 1}'
+    )
+    said = rampa("plan", str(file), "--config", str(tmp_path / "rampa.toml"))
+    assert "tgas" in said.stderr
+    assert "from.email" not in said.stderr
+
+
 def test_a_request_in_another_encoding_is_named_with_the_byte(tmp_path: Path) -> None:
     file = tmp_path / "latin.json"
     file.write_bytes('{"name": "José"}'.encode("latin-1"))

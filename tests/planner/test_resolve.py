@@ -110,6 +110,12 @@ def test_the_gate_finds_a_campaigns_domain_however_the_settings_and_the_request_
     assert domain_to_gate(order, SETTINGS.domains, ORIGIN, NOW).domain == made.sending_domain
 
 
+@pytest.mark.parametrize("start", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_a_time_that_utc_has_not_is_refused(start: str) -> None:
+    with pytest.raises(ValidationError, match="is the year right"):
+        request(schedule={"start_at": start})
+
+
 def test_all_problems_are_named_at_once() -> None:
     found = problems(
         **{"from": {"email": "a@bora.example"}},
@@ -123,7 +129,7 @@ def test_all_problems_are_named_at_once() -> None:
     )
     assert set(found) == {
         "from.email", "relay", "template.subject", "template.html", "recipients.uri", "recipients.unless_mailed_by",
-        "strategy.batch_size", "strategy.concurrent_batches", "reply_to",
+        "strategy.batch_size", "strategy.concurrent_batches", "schedule.start_at", "reply_to",
     }  # fmt: skip
     assert "did you mean 'bore.example'" in found["from.email"]
     assert "warm.example" in found["from.email"]
