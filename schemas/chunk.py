@@ -113,6 +113,7 @@ class ChunkResult(Model):
     open: tuple[Range, ...] = Field((), description="of the batch, when no permit is active: who is not settled")
     order: int = Field(0, description="the version of the `resolve` that this answers; 0: it answers none")
     resolved: int = Field(0, description="with `order`: how many it was about")
+    settled: tuple[Range, ...] = Field((), description="with `order`: whom it settled; they wait for nothing any more")
     deferred: tuple[PutOff, ...] = Field((), description="of the batch: refused for now, and how often by now")
     deferral: SendError | None = Field(None, description="under this permit: the last one who was deferred")
     aside: bool = Field(

@@ -15,7 +15,7 @@ from sender.batches import Batches
 from sender.held import Held, Sought, first_grant, left_behind
 from sender.journal import core, late, orders, rows
 from sender.journal.report import Stopped
-from sender.journal.values import Clue, Ended
+from sender.journal.values import Clue, Ended, merged
 from sender.traffic import Came, Drained, Grant, Known, Message, Runs, Want
 from sender.turn import Turn
 
@@ -152,7 +152,8 @@ class Conduct:
         held.journal, facts, found = orders.resolve(held.journal, order, emails, turn.now)
         turn.tell(held, facts)
         held.journal, result = core.report(held.journal, turn.now)
-        turn.answer(held, result.model_copy(update={"order": order.version, "resolved": found}))
+        settled = merged(sorted(fact.ended.index for fact in facts))
+        turn.answer(held, result.model_copy(update={"order": order.version, "resolved": found, "settled": settled}))
         turn.touched[held.key] = held
 
     def read_late(self, held: Held, spool: str, turn: Turn) -> None:

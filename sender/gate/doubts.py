@@ -71,15 +71,31 @@ def _done(turn: Turn, campaign: CampaignRow, asked: Asked) -> None:
 
 
 def evidence(turn: Turn, given: Evidence) -> None:
-    """A message was seen. Its owner is told when it may be in doubt there, now or once its owner's death is noticed."""
+    """A message was seen. Its owner is told when it may be in doubt there, now or once its owner's death is noticed; or
+    when another one is to be sent to the same recipient, who may have been begun before."""
     campaign = turn.tables.campaigns.get(given.campaign_id)
     batch = campaign.batches.get(given.batch_number) if campaign else None
     if campaign is None or batch is None or campaign.archived_at is not None:
         return  # long over
     one = (given.recipient_index, given.recipient_index + 1)
-    if rs.common([one], [*batch.in_doubt, *(batch.permit.ranges if batch.permit is not None else ())]):
+    known = [*batch.in_doubt, *(batch.permit.ranges if batch.permit is not None else ())]
+    if batch.released_at is not None:
+        known += [*batch.open, *batch.cancelled, *batch.dropped, *(r for e in batch.deferred for r in e.ranges)]
+    if rs.common([one], known):
         turn.about = campaign.campaign_id
         control(turn, campaign, batch, "evidence", indices=(one,))
+
+
+def take_settled(campaign: CampaignRow, batch: BatchRow, result: ChunkResult) -> None:
+    """Who was settled by an order waits no more, whatever he waited for."""
+    gone = rs.within(result.settled, batch.size)
+    waited = rs.total(rs.common(batch.open, gone))
+    campaign.release_left = max(0, campaign.release_left - waited)
+    batch.open, batch.cancelled = rs.minus(batch.open, gone), rs.minus(batch.cancelled, gone)
+    batch.dropped = rs.minus(batch.dropped, gone)
+    for later in batch.deferred:
+        later.ranges = rs.minus(later.ranges, gone)
+    batch.deferred = [later for later in batch.deferred if later.ranges]
 
 
 def take_open(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkResult) -> None:

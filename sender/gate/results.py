@@ -9,7 +9,7 @@ from sender.gate import rate as rates
 from sender.gate.alerts import is_quota, refuses_for_good
 from sender.gate.decision import Dead, Turn
 from sender.gate.deferrals import make_ready, put_off
-from sender.gate.doubts import answered, take_open
+from sender.gate.doubts import answered, take_open, take_settled
 from sender.gate.permits import chunk_of
 from sender.gate.rows import BatchRow, CampaignRow, Down, Permit, RelayRow
 from sender.gate.show import MAX_ERRORS, count_accepted, settle
@@ -50,6 +50,8 @@ def apply_result(turn: Turn, result: ChunkResult) -> None:
         _take_totals(turn, campaign, batch, result)
     if permit is not None and permit.id == result.permit_id:
         _take_permit(turn, campaign, batch, permit, result)
+    if result.settled:
+        take_settled(campaign, batch, result)
     if result.open:
         take_open(turn, campaign, batch, result)
     if result.order:

@@ -254,8 +254,9 @@ def failed_ranges(batch: BatchRow) -> rs.Ranges:
 
 
 def doubtful_ranges(batch: BatchRow) -> rs.Ranges:
-    """The indices in doubt, those that are open again not among them."""
-    return _standing(batch, batch.in_doubt)
+    """The indices in doubt. Who was to be released again, or is not any more, counts as that until he is settled."""
+    again = [*batch.open, *batch.cancelled, *batch.dropped, *(r for later in batch.deferred for r in later.ranges)]
+    return _standing(batch, rs.minus(batch.in_doubt, again) if batch.in_doubt and again else batch.in_doubt)
 
 
 def _standing(batch: BatchRow, reported: rs.Ranges) -> rs.Ranges:

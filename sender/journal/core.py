@@ -29,6 +29,7 @@ from zoneinfo import ZoneInfo
 from schemas.chunk import Chunk, ChunkResult
 from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
 from sender.journal.drafts import Count, Draft
+from sender.journal.orders import seen
 from sender.journal.report import Stopped, answer_older, finished, may_go, reported
 from sender.journal.values import BatchJournal, Clue, Control, Ended, Fact, Permit, Window, pieces
 
@@ -223,14 +224,19 @@ def stopped_by(control: Control) -> Stopped:
 
 
 def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
-    """What failed, is in doubt or was deferred in an earlier round is open in this one; its tries go on counting."""
-    windows = dict(journal.windows)
+    """What failed, is in doubt or was deferred in an earlier round is open in this one; its tries go on counting. But
+    for who was seen to have his message."""
+    windows, known = dict(journal.windows), seen(journal)
     for start, low, high in pieces(chunk.ranges):
         window = windows.get(start)
         if window is None:
             continue
         for i in range(low, high):
-            if window.states[i] in {FAILED, IN_DOUBT, DEFERRED} and window.rounds[i] < chunk.round:
+            if (
+                window.states[i] in {FAILED, IN_DOUBT, DEFERRED}
+                and window.rounds[i] < chunk.round
+                and start + i not in known
+            ):
                 window = window.with_state(i, OPEN)
         windows[start] = window
     return replace(journal, windows=windows)

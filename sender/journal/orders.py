@@ -5,7 +5,7 @@ Callers apply a change only together with the committed rows of it, as in `sende
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
@@ -14,7 +14,7 @@ from schemas.batch import Range
 from schemas.chunk import BatchControl
 from schemas.domain_names import mailbox
 from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, INTENDED, OPEN, WINDOW
-from sender.journal.values import BatchJournal, Control, Ended, Fact
+from sender.journal.values import BatchJournal, Control, Ended, Fact, pieces
 
 
 def order(journal: BatchJournal, command: BatchControl) -> tuple[BatchJournal, bool]:
@@ -22,11 +22,14 @@ def order(journal: BatchJournal, command: BatchControl) -> tuple[BatchJournal, b
 
     `resolve` and `evidence` wait as `pending` until they can be carried out (`next_order`, `resolve`). To resend to
     all is no order to the owner: the gate releases them in a new round. `forget` is the caller's business.
+    Whoever was begun before and waits to be begun again is in doubt as soon as evidence of him comes.
     """
     if command.version <= journal.control.version:
         return journal, False
     control = replace(journal.control, version=command.version)
     if command.action in {"resolve", "evidence"}:
+        if command.action == "evidence":
+            journal = _held_back(journal, command.indices)
         if (command.resolution == "resend" and command.address is None) or _is_settled(journal, command):
             return replace(journal, control=control), True
         return replace(journal, control=control, pending=(*journal.pending, command)), True
@@ -77,20 +80,40 @@ def resolve(
             continue
         windows[window.start] = window.with_state(at, FAILED if kind == "failed" else ACCEPTED)
         outcome = Ended(index, kind, now, email=email, reason=reason)
-        facts.append(Fact(kind, outcome, window.rounds[at], window.attempts[at]))
+        facts.append(Fact(kind, outcome, max(0, window.rounds[at]), window.attempts[at]))
     pending = tuple(p for p in journal.pending if p != command)
     return replace(journal, windows=windows, pending=pending), facts, found
+
+
+def seen(journal: BatchJournal) -> frozenset[int]:
+    """Who has his message, by evidence that waits to be carried out. Nobody of them may be begun."""
+    if not journal.pending:
+        return frozenset()
+    wanted = [command.indices for command in journal.pending if command.action == "evidence"]
+    return frozenset(i for ranges in wanted for start, end in ranges for i in range(start, end))
 
 
 def awaiting(journal: BatchJournal, outcomes: Sequence[Ended]) -> BatchJournal:
     """The journal after these outcomes. Whoever is open or deferred by them is in doubt instead when pending evidence
     says that he has his message: else he would be sent to again, and the evidence be about nobody."""
-    wanted = [command.indices for command in journal.pending if command.action == "evidence"]
-    if not wanted:
-        return journal
-    seen = {i for ranges in wanted for start, end in ranges for i in range(start, end)}
+    found = seen(journal).intersection(outcome.index for outcome in outcomes)
+    return _in_doubt_again(journal, found) if found else journal
+
+
+def _held_back(journal: BatchJournal, ranges: Sequence[Range]) -> BatchJournal:
+    """Those of `ranges` who were begun before and wait to be begun again are in doubt: they are not begun."""
+    wanted = [
+        start + at
+        for start, low, high in pieces([(max(0, r[0]), min(journal.size, r[1])) for r in ranges])
+        if (window := journal.windows.get(start)) is not None
+        for at in range(low, high) if window.attempts[at]
+    ]  # fmt: skip
+    return _in_doubt_again(journal, wanted) if wanted else journal
+
+
+def _in_doubt_again(journal: BatchJournal, indices: Iterable[int]) -> BatchJournal:
     windows = dict(journal.windows)
-    for index in seen.intersection(outcome.index for outcome in outcomes):
+    for index in indices:
         window = windows.get(index - index % WINDOW)
         if window is not None and window.states[index - window.start] in {OPEN, DEFERRED}:
             windows[window.start] = window.with_state(index - window.start, IN_DOUBT)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from schemas.batch import BatchPlanned, GateCampaign, PlanComplete, Pointer
 from schemas.calendar import local_day
 from schemas.campaign import ResolvedPace, ResolvedSchedule
-from schemas.chunk import BatchControl, Chunk, ChunkResult, SendError
+from schemas.chunk import BatchControl, Chunk, ChunkResult, Evidence, SendError
 from schemas.command import GateCommand, Origin
 from schemas.progress import CampaignProgress
 from schemas.records import Alert
@@ -385,12 +385,35 @@ class World:
         if running is not None and control.action in {"pause", "cancel"}:
             running.begins = [(t, i) for t, i in running.begins if t <= self.real]
             self._end(running.chunk, batch, running, f"{control.action}d".replace("canceld", "cancelled"))
+        if control.action == "evidence" and batch.finals:
+            self._settle(batch, control)
         if control.action == "resolve" and batch.finals:
             for start, end in control.indices:
                 for i in range(start, end):
                     if batch.outcome.get(i) == "in_doubt":
                         batch.outcome[i] = "accepted" if control.resolution == "accepted" else "failed"
             self._answer(batch, list(batch.finals.values())[-1])
+
+    def _settle(self, batch: Owned, control: BatchControl) -> None:
+        """Whoever is in doubt, or waits to be sent to again, has his message."""
+        begun = {i for _, i in batch.running.begins} if batch.running else set()
+        seen = [
+            i for start, end in control.indices for i in range(start, end)
+            if i not in begun and batch.outcome.get(i) in {"in_doubt", "deferred"}
+        ]  # fmt: skip
+        batch.outcome.update(dict.fromkeys(seen, "accepted"))
+        more = {"order": control.version, "resolved": len(seen), "settled": tuple((i, i + 1) for i in seen)}
+        self._answer(batch, list(batch.finals.values())[-1].model_copy(update=more))
+
+    def see(self, campaign_id: str) -> None:
+        """Everybody in the campaign of whom an owner does not know whether he has his message is seen to have it."""
+        for (campaign, number), batch in list(self.owned.items()):
+            for i in [i for i, kind in batch.outcome.items() if campaign == campaign_id and kind == "in_doubt"]:
+                given = Evidence(
+                    relay="main", campaign_id=campaign, batch_number=number, recipient_index=i, event_id="e",
+                    at=self.now,
+                )  # fmt: skip
+                self.take(self.core.apply(given, self.now, self.real))
 
     def _end(self, chunk: Chunk, batch: Owned, running: Running, stopped: str) -> None:
         if running.over:

@@ -102,7 +102,7 @@ def test_figures_add_up_whatever_happens(
         what = data.draw(
             st.sampled_from([
                 "pause", "resume", "cancel", "retry", "resend", "accepted", "drop", "strategy", "domain pause",
-                "domain resume", "relay down", "relay up",
+                "domain resume", "relay down", "relay up", "seen", "resend, then seen",
             ])
         )  # fmt: skip
         disturb(world, target, what)
@@ -121,7 +121,11 @@ def test_figures_add_up_whatever_happens(
 
 
 def disturb(world: World, target: str, what: str) -> None:
-    if what in {"resend", "accepted", "drop"}:
+    if what.endswith("seen"):
+        if what != "seen":
+            world.command("resolve", target, resolution="resend")
+        world.see(target)
+    elif what in {"resend", "accepted", "drop"}:
         world.command("resolve", target, resolution=what)
     elif what == "strategy":
         world.command("strategy", target, strategy=small_ramp(10, 4))

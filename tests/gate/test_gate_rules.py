@@ -759,6 +759,43 @@ def test_evidence_goes_to_the_owner_of_who_is_in_doubt_or_in_flight_and_of_nobod
     assert world.dead == []
 
 
+def waiting_again(how: str) -> World:
+    """A campaign of ten in which the third is to be sent to again, and cannot be now."""
+    world = silent(settings(warm=True))
+    policy: Any = "resend" if how == "policy" else "hold"
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10, interval=0), in_doubt=policy), [10]))
+    if how == "policy":
+        world.command("pause")
+        world.give(result(last(world), accepted=9, unsent=[(3, 4)]))
+    elif how == "deferred":
+        world.give(result(last(world), accepted=9).model_copy(update={"deferred": ((3, 4, 1),)}))
+    else:
+        world.give(result(last(world), accepted=9, in_doubt=[(3, 4)]))
+        world.command("pause", domain="bore.example")
+        world.command("resolve", resolution="resend")
+    return world
+
+
+@pytest.mark.parametrize("how", ["policy", "order", "deferred", "cancelled"])
+def test_evidence_settles_who_is_to_be_sent_to_again_and_the_figures_say_so(how: str) -> None:
+    world = waiting_again(how)
+    if how == "cancelled":
+        world.command("cancel")
+    given = Evidence(relay="main", campaign_id="c", batch_number=1, recipient_index=3, event_id="e", at=world.now)
+    world.give(given)
+    told = world.controls[-1]
+    assert (told.action, told.indices) == ("evidence", ((3, 4),))
+    world.give(result(last(world), 2, accepted=9, in_doubt=[(3, 4)]))  # its owner looks for his address
+    before = world.core.progress("c", world.now, world.real)
+    assert (before.waiting, before.cancelled, before.in_doubt) == ((0, 1, 0) if how == "cancelled" else (1, 0, 0))
+    settled = {"order": told.version, "resolved": 1, "settled": ((3, 4),)}
+    world.give(result(last(world), 3, accepted=10).model_copy(update=settled))
+    after = world.core.progress("c", world.now, world.real)
+    assert (after.accepted, after.waiting, after.in_flight, after.cancelled, after.in_doubt) == (10, 0, 0, 0, 0)
+    assert after.state == ("cancelled" if how == "cancelled" else "completed")
+    assert len(world.chunks) == 1
+
+
 def test_a_campaign_that_resends_releases_what_its_owner_gives_back_and_no_round_of_its_own() -> None:
     world = silent(settings(warm=True))
     campaign = gate_campaign(size=10, strategy=batch_strategy(10, interval=0), in_doubt="resend")

@@ -40,6 +40,8 @@ class OwnerOfABatch(RuleBasedStateMachine):
         self.sent: Counter[tuple[int, int, int]] = Counter()
         self.begun_as: dict[int, tuple[int, int, int]] = {}
         self.doubted: Counter[int] = Counter()
+        self.seen: set[int] = set()
+        self.ever_seen: set[int] = set()
         self.version = 0
         self.finals: dict[str, ChunkResult] = {}
 
@@ -62,7 +64,7 @@ class OwnerOfABatch(RuleBasedStateMachine):
         return True
 
     def take_final(self, result: ChunkResult) -> None:
-        """The gate's view: what is unsent is neither settled nor on a wire, and all that is open is unsent."""
+        """The gate's view: what is unsent is neither settled, but for evidence that came later, nor on a wire."""
         assert self.journal is not None
         states = self.journal.states()
         permitted = next(c for c in self.issued if c.permit_id == result.permit_id)
@@ -70,7 +72,7 @@ class OwnerOfABatch(RuleBasedStateMachine):
         assert set(often) == {i for i, letter in enumerate(states) if letter == "l"}
         for start, end in result.unsent:
             for i in range(start, end):
-                assert states[i] == "o" or 1 <= often[i] <= permitted.deferrals
+                assert states[i] == "o" or i in self.ever_seen or 1 <= often[i] <= permitted.deferrals
         assert result.begun <= permitted.permitted()
         assert sum(result.sent_on.values()) == result.begun
         self.finals[result.permit_id] = result
@@ -86,10 +88,10 @@ class OwnerOfABatch(RuleBasedStateMachine):
         if self.journal is not None:
             left = core.interrupted(self.journal)
             self.doubted.update(left)
-            self.journal, facts = core.ended(
-                self.journal, [Ended(i, "in_doubt", self.now, recovered=True) for i in left]
-            )
+            nobody_knows = [Ended(i, "in_doubt", self.now, recovered=True) for i in left]
+            self.journal, facts = core.ended(self.journal, nobody_knows)
             assert [f.ended.index for f in facts] == left
+            self.journal = orders.awaiting(self.journal, nobody_knows)
             self.commit(self.journal, survive=True)
 
     @rule(seconds=st.integers(1, 3000))
@@ -135,6 +137,7 @@ class OwnerOfABatch(RuleBasedStateMachine):
         journal, indices = core.begin(self.journal, n, self.now)
         assert len(indices) <= n
         assert not (set(indices) & self.on_wire)
+        assert not (set(indices) & self.seen)
         permit = journal.permit
         assert permit.chunk is not None or not indices
         often = {i: journal.windows[i - i % WINDOW].deferred(i % WINDOW) for i in indices}
@@ -159,9 +162,10 @@ class OwnerOfABatch(RuleBasedStateMachine):
         came = [Ended(i, k := data.draw(kinds), self.now, 0 if k in {"suppressed", "not_begun"} else 1) for i in some]
         journal, facts = core.ended(self.journal, [*came, *came])  # said twice: the second time changes nothing
         assert len(facts) == sum(e.kind != "not_begun" for e in came)
-        if not self.commit(journal, survive):
+        if not self.commit(orders.awaiting(journal, came), survive):
             return
         self.on_wire -= some
+        self.seen -= {e.index for e in came if e.kind in {"failed", "suppressed"}}
         for e in came:
             if e.kind == "not_begun":
                 self.sent[self.begun_as[e.index]] -= 1
@@ -202,6 +206,34 @@ class OwnerOfABatch(RuleBasedStateMachine):
         journal, _ = orders.order(self.journal, control("resolve", self.orders, resolution=resolution))
         journal, facts, _ = orders.resolve(journal, journal.pending[-1], dict.fromkeys(doubt, "p@x.example"), self.now)
         assert [f.ended.index for f in facts] == doubt
+        if self.commit(journal, survive) and resolution == "drop":
+            self.seen -= set(doubt)
+
+    @precondition(lambda self: self.journal is not None and self.begun_as)
+    @rule(data=st.data(), survive=commits)
+    def evidence_comes(self, data: st.DataObject, survive: bool) -> None:
+        """Of somebody who was begun: from now on he is not begun again, unless he was refused."""
+        assert self.journal is not None
+        index = data.draw(st.sampled_from(sorted(self.begun_as)))
+        self.orders += 1
+        journal, _ = orders.order(self.journal, control("evidence", self.orders, indices=((index, index + 1),)))
+        letter, window = self.journal.states()[index], self.journal.windows[index - index % WINDOW]
+        waits = letter in "old" and window.attempts[index % WINDOW]
+        if self.commit(journal, survive) and (waits or letter == "i"):
+            self.seen.add(index)
+            self.ever_seen.add(index)
+
+    @precondition(lambda self: self.journal is not None and self.journal.pending)
+    @rule(survive=commits)
+    def evidence_is_carried_out(self, survive: bool) -> None:
+        assert self.journal is not None
+        before = self.journal.states()
+        journal, order = orders.next_order(self.journal)
+        if order is not None:
+            about = orders.in_doubt(journal, order.indices)
+            journal, facts, _ = orders.resolve(journal, order, dict.fromkeys(about, "p@x.example"), self.now)
+            assert [(f.type, f.ended.index) for f in facts] == [("accepted", i) for i in about]
+            assert all(before[f.ended.index] == "d" for f in facts)
         self.commit(journal, survive)
 
     @invariant()
