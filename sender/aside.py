@@ -53,7 +53,8 @@ class Shelf:
     def put(self, key: BatchKey, partition: int, reason: str, held: Held | None, turn: Turn) -> None:
         """From now on nothing is done for it; `held` is what was in memory of it."""
         keys = [permit_key(*key)] if held is None else [raw for raw, _ in rows.forgotten(held.journal)]
-        one = self._batches.aside[key] = Aside(partition, reason, keys=keys)
+        one = Aside(partition, reason, keys=keys)
+        self._batches.put_aside(key, one)
         if held is not None:
             recorded = () if held.recorded is None else held.recorded.pending
             for command in held.journal.pending:

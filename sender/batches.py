@@ -9,14 +9,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 import orjson
 from pydantic import ValidationError
 
 from schemas.chunk import BatchControl
-from schemas.journal import JournalAside
+from schemas.journal import JournalAside, permit_key, window_key
 from sender.held import Held
-from sender.journal import core, orders, rows
+from sender.journal import core, late, orders, rows
+from sender.resting import Resting
 from sender.traffic import BatchKey
 from sender.turn import Turn
 
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 Row = tuple[bytes, bytes]
 """Key and value."""
+LAID_DOWN = 100
+"""Batches that are laid to rest at once: each costs what it costs to write its rows."""
 
 
 @dataclass(slots=True)
@@ -51,7 +55,10 @@ class _Rows:
 
 
 class Batches:
-    """Those of all partitions owned. One that has ended is kept as its row alone."""
+    """Those of all partitions owned. One of which nothing is done rests: it is kept as its rows alone.
+
+    It is `held` from when somebody asks for it until nothing is done for it any more, and all of it is written.
+    """
 
     def __init__(self) -> None:
         self.held: dict[BatchKey, Held] = {}
@@ -63,11 +70,13 @@ class Batches:
         self.nobodys: list[tuple[int, Row]] = []
         """Rows whose key is of no batch, with their partition."""
         self._partitions: dict[BatchKey, int] = {}
-        self._ended: dict[int, dict[BatchKey, bytes]] = {}
+        self._resting: dict[int, Resting] = {}
+        self._unused: dict[BatchKey, None] = {}
+        """Those held of which nothing may be to do any more, in the order in which it became so."""
 
     def load(self, partition: int, state: Mapping[bytes, bytes]) -> None:
         """A partition's rows, as they were committed."""
-        self._ended[partition] = {}
+        self._resting[partition] = Resting()
         for key, found in self._grouped(partition, state).items():
             if found.permit is None and not found.windows:
                 self.back[key] = None
@@ -86,13 +95,16 @@ class Batches:
 
     def _grouped(self, partition: int, state: Mapping[bytes, bytes]) -> dict[BatchKey, _Rows]:
         batches: dict[BatchKey, _Rows] = {}
+        campaigns: dict[str, str] = {}
         for raw, value in state.items():
             try:
-                key, kind = _named(raw)
+                (campaign, number), kind = _named(raw)
             except ValueError:
                 self.nobodys.append((partition, (raw, value)))
                 continue
-            found = batches.setdefault(key, _Rows())
+            key = campaigns.setdefault(campaign, campaign), number  # one string for all of them
+            if (found := batches.get(key)) is None:
+                found = batches[key] = _Rows()
             if kind == "!":
                 found.permit = raw, value
             elif kind == "~":
@@ -105,15 +117,20 @@ class Batches:
         """The row that cannot be read, and why; None: the batch is in memory."""
         if found.permit is None:
             return found.windows[0], "there is no permit row beside it"
+        values = [value for _, value in found.windows]
         try:
-            if not found.windows and found.aside is None and orjson.loads(found.permit[1]).get("ended"):
-                self._ended[partition][key] = found.permit[1]
+            if not values and found.aside is None and orjson.loads(found.permit[1]).get("ended"):
+                self._resting[partition].put(key, (found.permit[1],))
                 return None
-            journal = rows.load(found.permit[1], [value for _, value in found.windows])
+            journal = rows.load(found.permit[1], values)
         except Exception:
             log.exception("batch %s/%d", *key)
             return _culprit(found.permit, found.windows)
-        held = self.held[key] = Held(partition, journal, rows.as_recorded(journal))
+        held = Held(partition, journal, rows.as_recorded(journal))
+        if found.aside is None and held.at_rest:
+            self._resting[partition].put(key, (found.permit[1], *values), late.awaited(journal))
+            return None
+        self.held[key] = held
         if journal.permit.active or journal.pending:
             self.active[key] = held
         if found.aside is not None:
@@ -127,7 +144,7 @@ class Batches:
         gone = self.of(partition)
         for held in gone:
             self.forget(held.key)
-        self._ended.pop(partition, None)
+        self._resting.pop(partition, None)
         self.aside = {key: one for key, one in self.aside.items() if one.partition != partition}
         self.nobodys = [one for one in self.nobodys if one[0] != partition]
         for key in [k for k, held in self.back.items() if self.partition_of(k, held) == partition]:
@@ -142,19 +159,38 @@ class Batches:
         return [held for held in self.held.values() if held.partition == partition]
 
     def get(self, key: BatchKey, partition: int) -> Held | None:
-        """The batch, one that has ended too; None: nothing was ever recorded of it."""
+        """The batch, one that rests too; None: nothing was ever recorded of it."""
         held = self.held.get(key)
-        if held is None and (row := self._ended[partition].get(key)) is not None:
-            journal = rows.load(row, ())
-            del self._ended[partition][key]  # only now: without it the batch would be taken for a new one
+        if held is None and (found := self._resting[partition].rows(key)) is not None:
+            journal = rows.load(found[0], found[1:])
+            self._resting[partition].drop(key)  # only now: without it the batch would be taken for a new one
             held = self.held[key] = Held(partition, journal, rows.as_recorded(journal))
+            self._unused[key] = None
         return held
+
+    def awaited(self) -> set[str]:
+        """Spools that may still tell something of those in doubt."""
+        resting = [spool for one in self._resting.values() for spool in one.spools()]
+        return {spool for held in self.held.values() for spool in late.awaited(held.journal)}.union(resting)
+
+    def awaiting(self, spool: str) -> list[tuple[BatchKey, int]]:
+        """Those that rest of which this spool may tell something, with their partition."""
+        return [(key, partition) for partition, one in self._resting.items() for key in one.awaiting(spool)]
 
     def forget_all(self, key: BatchKey) -> None:
         """Nothing is known any more of one that is put aside."""
-        one = self.aside.pop(key)
-        self._ended[one.partition].pop(key, None)
+        self.aside.pop(key)
         self.forget(key)
+
+    def put_aside(self, key: BatchKey, one: Aside) -> None:
+        """It is in memory as that alone; `keys` of one that rested are those of its rows."""
+        resting = self._resting[one.partition]
+        if (found := resting.rows(key)) is not None:
+            starts = [int(orjson.loads(row)["start"]) for row in found[1:]]
+            one.keys = [*(window_key(*key, start) for start in starts), permit_key(*key)]
+            resting.drop(key)
+        self.forget(key)
+        self.aside[key] = one
 
     def forget(self, key: BatchKey) -> None:
         """Leave it out of memory."""
@@ -162,19 +198,38 @@ class Batches:
         self.active.pop(key, None)
         self.back.pop(key, None)
 
+    def leave(self, held: Held) -> None:
+        """There is nothing to do for it for now."""
+        del self.active[held.key]
+        self._unused[held.key] = None
+
     def touch(self, held: Held, turn: Turn) -> None:
         """It is changed in this turn, and is to be looked at."""
         turn.touched[held.key] = held
         self.active[held.key] = held
 
     def write(self, held: Held, turn: Turn) -> None:
-        """The rows of one that was touched. When it has ended it leaves memory but for its row."""
+        """The rows of one that was touched. When it has ended it rests at once: that is one row, and it is made."""
         changed = rows.changes(held.recorded, held.journal, turn.now)
         turn.part(held.key).state += [(held.partition, key, value) for key, value in changed]
         held.recorded = held.journal
         if changed and held.key not in self.active and core.is_ended(held.journal):
-            self._ended[held.partition][held.key] = changed[-1][1] or b""
+            self._resting[held.partition].put(held.key, (changed[-1][1] or b"",))
             del self.held[held.key]
+
+    def lay_down(self) -> None:
+        """Those of which nothing is done any more rest; when there are many, some of them. After `write`."""
+        for key in list(islice(self._unused, LAID_DOWN)):
+            del self._unused[key]
+            held = self.held.get(key)
+            if held is None or key in self.active or key in self.back or not held.at_rest:
+                continue
+            try:
+                self._resting[held.partition].put(key, rows.whole(held.journal), late.awaited(held.journal))
+            except Exception:
+                log.exception("the rows of batch %s/%d: it stays in memory", *key)
+            else:
+                del self.held[key]
 
 
 def _named(raw: bytes) -> tuple[BatchKey, str]:

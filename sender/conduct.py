@@ -171,7 +171,7 @@ class Conduct:
         if held.journal.permit.active and held.run is not None:
             self._report_when_due(held, turn)
         if not (held.journal.permit.active or held.journal.pending or held.waiting):
-            del self._batches.active[held.key]
+            self._batches.leave(held)
 
     def _move_on(self, held: Held, turn: Turn) -> None:
         permit = held.journal.permit

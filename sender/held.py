@@ -12,6 +12,7 @@ from schemas.chunk import BatchControl, Chunk
 from schemas.journal import WINDOW
 from sender.journal.recovery import settled_by
 from sender.journal.report import Stopped
+from sender.journal.rows import as_recorded
 from sender.journal.spool_lines import Fate
 from sender.journal.values import BatchJournal, Clue, Ended
 from sender.message.envelope import MessageName, message_id
@@ -46,6 +47,16 @@ class Held:
     @property
     def key(self) -> BatchKey:
         return self.journal.campaign_id, self.journal.batch_number
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is done for it, nothing waits, and nothing of it is to be written: its rows say all."""
+        permit = self.journal.permit
+        if permit.active or self.journal.pending or self.waiting is not None:
+            return False
+        if self.run is not None or self.looking is not None or self.ending is not None:
+            return False
+        return self.recorded is self.journal or self.recorded == as_recorded(self.journal)
 
     def present(self) -> Present:
         """What may change of it, as it is now. Taken before each message, so by hand."""

@@ -21,7 +21,6 @@ from sender.aside import Shelf
 from sender.batches import Batches
 from sender.conduct import Conduct
 from sender.held import Held, decode
-from sender.journal import late
 from sender.traffic import BatchKey, Message, Readable, Runs
 from sender.turn import Topics, Turn, Voice
 from streams.clock import Clock
@@ -108,6 +107,7 @@ class Owner:
         self._try_spools()
         self._write(turn)
         self._shelf.write(turn)
+        self._batches.lay_down()
         if self._inbox:
             self._wake()
         return turn.effects() or (Effects() if inputs else None)
@@ -148,6 +148,8 @@ class Owner:
 
     def _take_message(self, message: Message | Readable, turn: Turn) -> None:
         if isinstance(message, Readable):
+            for key, partition in self._batches.awaiting(message.spool):
+                self._tried(partial(self._batches.get, key, partition), key, turn)
             for one in list(self._batches.held.values()):
                 self._guarded(one, partial(self._conduct.read_late, one, message.spool, turn), turn)
             return
@@ -167,8 +169,7 @@ class Owner:
         if now - self._tried_spools < SPOOL_SECONDS:
             return
         self._tried_spools = now
-        names = {clue[0] for held in self._batches.held.values() for clue in late.unread(held.journal).values()}
-        if names:
+        if names := self._batches.awaited():
             self._runs.try_spools(sorted(names))
 
     # --- what fails
@@ -226,7 +227,6 @@ class Owner:
             self.unsettled = True
         turn.parts.pop(key, None)
         turn.touched.pop(key, None)
-        self._batches.forget(key)
         self._shelf.put(key, partition, f"it cannot be handled: {why}", held, turn)
         if chunk is not None:
             self._shelf.answer(key, chunk, turn)

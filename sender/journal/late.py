@@ -24,6 +24,11 @@ def unread(journal: BatchJournal) -> dict[int, Clue]:
     }  # fmt: skip
 
 
+def awaited(journal: BatchJournal) -> set[str]:
+    """The spools that may still tell what became of somebody in doubt."""
+    return {spool for w in journal.windows.values() for spool in w.unread}
+
+
 def settle(journal: BatchJournal, outcomes: Iterable[Ended]) -> tuple[BatchJournal, list[Fact]]:
     """What the spool said of these. One of whom it can tell nothing more stays in doubt; others are left as they are
     when something else has settled them."""

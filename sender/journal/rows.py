@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from itertools import groupby
 
 import orjson
@@ -20,6 +20,7 @@ from sender.journal.core import is_ended
 from sender.journal.values import BatchJournal, Control, Permit, Window
 
 Row = tuple[bytes, bytes | None]
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 def changes(old: BatchJournal | None, new: BatchJournal, now: datetime) -> list[Row]:
@@ -34,6 +35,14 @@ def changes(old: BatchJournal | None, new: BatchJournal, now: datetime) -> list[
     if old is None or _without_windows(old) != _without_windows(new):
         rows.append(_permit_row(new, now, ended=False))
     return rows
+
+
+def whole(journal: BatchJournal) -> tuple[bytes, ...]:
+    """All rows of a batch as `load` takes them: that of the permit, then those of the windows (none when it has ended,
+    as of the time of its windows)."""
+    at = max((w.at for w in journal.windows.values()), default=_LONG_AGO)
+    *windows, permit = [value or b"" for _, value in changes(None, journal, at)]
+    return permit, *windows
 
 
 def forgotten(journal: BatchJournal) -> list[Row]:

@@ -21,6 +21,10 @@ from streams.fenced.offsets import HAS_STATE, Committed, starting_offset
 
 _SLICE = 0.2
 _BATCH = 5000
+_AHEAD_KB = 8192
+"""How much of the changelog may wait to be taken: what is read faster than it is taken is memory for nothing."""
+_BACKOFF_MS = 5
+"""How long fetching rests when so much waits; librdkafka's own second would be most of the time."""
 _PASSING = {
     KafkaError.UNSTABLE_OFFSET_COMMIT,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -134,6 +138,8 @@ class Loader:
             auto_offset_reset="earliest",
             enable_partition_eof=True,
             fetch_wait_max_ms=20,
+            queued_max_messages_kbytes=_AHEAD_KB,
+            fetch_queue_backoff_ms=_BACKOFF_MS,
         )
         try:
             reader.assign([TopicPartition(self._state, p, 0) for p in ends])

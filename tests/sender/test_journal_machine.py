@@ -260,6 +260,8 @@ class OwnerOfABatch(RuleBasedStateMachine):
             assert (loaded.states(), loaded.permit, loaded.version, loaded.control, loaded.pending) == (
                 mine.states(), mine.permit, mine.version, mine.control, mine.pending,
             )  # fmt: skip
+            permit, *windows = rows.whole(loaded)
+            assert rows.load(permit, windows) == loaded
 
 
 TestOwnerOfABatch = OwnerOfABatch.TestCase

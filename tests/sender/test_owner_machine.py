@@ -18,7 +18,7 @@ from journals import HOUR, NOON, chunk, control
 from schemas.batch import Range
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.event import MailEvent
-from sender.journal import core, late
+from sender.journal import core, rows
 from sender.journal.report import Stopped
 from sender.journal.spool_lines import NEVER_BEGUN, Fate, SpoolEnd
 from sender.journal.values import Clue, Ended
@@ -231,8 +231,7 @@ class OwnersOfAPartition(RuleBasedStateMachine):
 
     def awaited(self) -> set[str]:
         """Spools of processes that might still have been alive when their work was taken over."""
-        held = self.owner._batches.held.get(KEY)
-        return {spool for spool, _ in late.unread(held.journal).values()} if held is not None else set()
+        return self.owner._batches.awaited()
 
     @precondition(lambda self: self.awaited())
     @rule()
@@ -310,6 +309,14 @@ class OwnersOfAPartition(RuleBasedStateMachine):
     def nobody_is_on_a_wire_twice_unless_he_was_deferred_between(self) -> None:
         refused = self.runs.refused if hasattr(self, "runs") else Counter[int]()
         assert all(n <= 1 + refused[i] for i, n in getattr(self, "wire", Counter()).items())
+
+    @invariant()
+    def what_rests_is_what_is_recorded(self) -> None:
+        found = self.owner._batches._resting[0].rows(KEY) if hasattr(self, "owner") else None
+        if found is not None:
+            assert KEY not in self.owner._batches.held
+            recorded = [value for key, value in self.log.items() if b"#" in key]
+            assert rows.load(found[0], found[1:]) == rows.load(self.log[b"c/1!"], recorded)
 
     @invariant()
     def reports_only_grow(self) -> None:

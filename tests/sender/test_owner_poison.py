@@ -59,7 +59,8 @@ class Desk:
 
     def __post_init__(self) -> None:
         topics = Topics("chunks", "gate.inputs", "mail.events")
-        self.owner = Owner(self.runs, ManualClock(NOON), topics, tags=lambda _: {})
+        self.clock = ManualClock(NOON)
+        self.owner = Owner(self.runs, self.clock, topics, tags=lambda _: {})
         self.owner.assigned(0, dict(self.rows))
 
     def give(self, *records: Model) -> Effects:
