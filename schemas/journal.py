@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.base import Instant, Model
+from schemas.batch import PutOff
 from schemas.chunk import SendError
 
 WINDOW = 50
@@ -71,6 +72,9 @@ class JournalPermit(Model):
     errors: tuple[SendError, ...] = Field((), description="the last few")
     deferral: SendError | None = Field(None, description="the last one who was deferred under this permit")
     spans: tuple[Span, ...] = Field((), description="with `ended`: the states of the whole batch")
+    refused: tuple[PutOff, ...] = Field(
+        (), description="with `ended`: tries that ended in a deferral, where there were any"
+    )
     ended: bool = False
     at: Instant
 

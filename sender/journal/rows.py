@@ -14,10 +14,11 @@ from itertools import groupby
 import orjson
 
 from schemas.base import rfc3339
+from schemas.batch import PutOff
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.journal import WINDOW, JournalEntry, JournalPermit, Span, permit_key, window_key
 from sender.journal.core import is_ended
-from sender.journal.values import BatchJournal, Control, Permit, Window
+from sender.journal.values import BatchJournal, Control, Permit, Window, pieces
 
 Row = tuple[bytes, bytes | None]
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
@@ -56,7 +57,7 @@ def load(permit_row: bytes, window_rows: Iterable[bytes]) -> BatchJournal:
     p = JournalPermit.decode(permit_row)
     windows = {w.start: w for w in (_window(JournalEntry.decode(row)) for row in window_rows)}
     if p.ended:
-        windows = _windows_of(p.spans, p.size, p.permit_id, p.at)
+        windows = _with_refused(_windows_of(p.spans, p.size, p.permit_id, p.at), p.refused)
     permit = Permit(
         p.permit_id,
         p.round,
@@ -124,6 +125,7 @@ def _permit_row(journal: BatchJournal, now: datetime, *, ended: bool) -> Row:
         errors=p.errors,
         deferral=p.deferral,
         spans=tuple(_spans(journal)) if ended else (),
+        refused=tuple(_refused(journal)) if ended else (),
         ended=ended,
         at=now,
     )
@@ -153,6 +155,22 @@ def _spans(journal: BatchJournal) -> Iterator[Span]:
     for (letter, round_, attempts), group in groupby(indices, key=lambda item: item[1]):
         members = [i for i, _ in group]
         yield members[0], members[-1] + 1, letter, round_, attempts
+
+
+def _refused(journal: BatchJournal) -> Iterator[PutOff]:
+    found = ((w.start + i, n) for _, w in sorted(journal.windows.items()) for i, n in enumerate(w.refused) if n)
+    for (n, _), group in groupby(enumerate(found), key=lambda item: (item[1][1], item[1][0] - item[0])):
+        members = [index for _, (index, _) in group]
+        yield members[0], members[-1] + 1, n
+
+
+def _with_refused(windows: dict[int, Window], refused: Iterable[PutOff]) -> dict[int, Window]:
+    for first, end, n in refused:
+        for start, low, high in pieces([(first, end)]):
+            w = windows[start]
+            counts = w.refused or (0,) * len(w.states)
+            windows[start] = replace(w, refused=(*counts[:low], *[n] * (high - low), *counts[high:]))
+    return windows
 
 
 def _windows_of(spans: Iterable[Span], size: int, permit_id: str, at: datetime) -> dict[int, Window]:

@@ -155,3 +155,54 @@ def test_a_row_from_before_refused_tries_were_counted_allows_no_more_copies_than
     journal, indices = core.begin(journal, 1, NOON)
     journal, _ = core.ended(journal, [Ended(i, "in_doubt", NOON) for i in indices])
     assert orders.in_doubt(journal) == [0]  # nobody knows how many of his tries were refused
+
+
+def failed_after_deferrals(size: int = 120) -> BatchJournal:
+    """Every third was deferred, those above 50 twice, before he was refused for good: the batch has ended."""
+    journal: BatchJournal | None = None
+    for deferrals in range(3):
+        journal = taken(journal, chunk(1 + deferrals, ((0, size),), size, deferrals=deferrals))
+        journal, indices = core.begin(journal, size, NOON)
+        again = {i for i in indices if i % 3 == 0 and (deferrals == 0 or (deferrals == 1 and i > 50))}
+        journal, _ = core.ended(
+            journal, [Ended(i, "deferred" if i in again else "failed", NOON, 1 + i % 4) for i in indices]
+        )
+        journal, _ = core.finish(journal, NOON, "done")
+    assert journal is not None
+    return journal
+
+
+def test_the_row_of_an_ended_batch_keeps_how_many_tries_ended_in_a_deferral() -> None:
+    journal = failed_after_deferrals()
+    assert core.is_ended(journal)
+    ((_, row),) = [(k, v) for k, v in rows.changes(None, journal, NOON) if v is not None]
+    loaded = rows.load(row, ())
+    refused = {start + i: n for start, w in journal.windows.items() for i, n in enumerate(w.refused) if n}
+    assert {start + i: n for start, w in loaded.windows.items() for i, n in enumerate(w.refused) if n} == refused
+    assert len(refused) == 40
+    assert set(refused.values()) == {1, 2, 3, 4, 6, 8}
+    old = {k: v for k, v in orjson.loads(row).items() if k != "refused"}
+    assert not any(any(w.refused) for w in rows.load(orjson.dumps(old), ()).windows.values())
+
+
+def test_who_failed_after_deferrals_and_is_retried_is_sent_again_as_often_as_anybody_else() -> None:
+    """The batch was one row in between, and its owner another one."""
+    journal = deferred(taken(None, one(1, 0)), 1, tries=4)
+    journal, indices = core.begin(taken(journal, one(2, 1)), 1, NOON)
+    journal, _ = core.ended(journal, [Ended(i, "failed", NOON) for i in indices])
+    journal, number, bodies = as_ended(core.finish(journal, NOON, "done")[0]), 2, 0
+    while not orders.in_doubt(journal):
+        number += 1
+        journal = taken(journal, one(number, 0).model_copy(update={"round": 1}))
+        journal, indices = core.begin(journal, 1, NOON)
+        bodies += len(indices)
+        journal, _ = core.ended(journal, [Ended(i, "in_doubt", NOON) for i in indices])
+        journal = as_loaded(core.finish(journal, NOON, "done")[0])
+    assert bodies == 3  # one of the four went to the refusal for good
+
+
+def as_ended(journal: BatchJournal) -> BatchJournal:
+    """From the one row of an ended batch."""
+    ((_, row),) = rows.changes(None, journal, NOON)
+    assert row is not None
+    return rows.load(row, ())
