@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from planner.commands import domain_to_gate
 from planner.errors import ProblemsFound, SourceError
 from planner.resolve import campaign_id_of, canonical, content_hash, resolve_campaign, resolve_schedule
+from planner.strategies import KINDS
 from planner.strategies.resolve import resolve_strategy
 from schemas.campaign import Campaign, SourceFingerprint
 from schemas.command import DomainCommand, Origin, PlannerInput
@@ -232,6 +233,44 @@ def test_other_content_is_other_content(other: dict[str, Any]) -> None:
 # --- strategies
 
 
+@pytest.mark.parametrize(
+    ("name", "steps", "every", "batches", "at_once", "thresholds"),
+    [
+        ("ramp_up", [(1, 50, 25), (2, 100, 50), (3, 150, 75), (6, 200, 100)], 60, None, 5, (0.20, 0.95, 0.05, 0)),
+        ("batch", [(1, None, 500)], 30, 100, 5, (0.20, 0.95, 0.05, 0)),
+        ("conservative", [(1, 10, 10), (2, 20, 10), (3, 30, 15), (6, 50, 25)], 60, None, 5, (0.25, 0.95, 0.05, 0)),
+    ],
+)
+def test_the_numbers_are_those_of_the_tables(
+    name: str, steps: list[tuple[int, int | None, int]], every: float, batches: int | None, at_once: int,
+    thresholds: tuple[float, float, float, int],
+) -> None:  # fmt: skip
+    made = resolve_strategy(StrategySpec(type=name), {}, warm=False)
+    assert [(s.day, s.daily_limit, s.batch_size) for s in made.steps] == steps
+    # As they are written, too: what resolving caps would else hide a wrong one.
+    assert [(s.day, s.daily_limit, s.batch_size) for s in KINDS[name].steps] == steps
+    assert (made.intervals_minutes, made.max_batches_per_day, made.concurrent_batches) == ((0, every), batches, at_once)
+    opens, delivery, bounces, complaints = thresholds
+    assert made.thresholds == Thresholds(
+        min_opens=opens, min_delivery=delivery, max_bounces=bounces, max_complaints=complaints
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "hours", "weekdays"),
+    [("ramp_up", (time(9), time(17)), True), ("batch", None, False), ("conservative", (time(9), time(17)), True)],
+)
+def test_a_warm_up_sends_in_office_hours_and_a_warm_domain_at_any_time(
+    name: str, hours: tuple[time, time] | None, weekdays: bool
+) -> None:
+    schedule = campaign(strategy={"type": name}).schedule
+    assert (schedule.window, schedule.skip_weekends) == (hours, weekdays)
+
+
+def test_a_request_has_its_own_number_of_batches_at_once() -> None:
+    assert resolve_strategy(StrategySpec(type="batch", concurrent_batches=2), {}, warm=False).concurrent_batches == 2
+
+
 def test_ranges_bind_the_request_and_not_a_named_strategy() -> None:
     named = resolve_strategy(StrategySpec(type="cobranza"), SETTINGS.strategies, warm=False)
     assert (named.name, named.type, named.steps[0].batch_size) == ("cobranza", "batch", 3000)
@@ -245,7 +284,8 @@ def test_ranges_bind_the_request_and_not_a_named_strategy() -> None:
     [
         ("batch_size", 99), ("batch_size", 1001), ("interval_minutes", 14), ("interval_minutes", 121),
         ("max_batches_per_day", 9), ("max_batches_per_day", 201), ("concurrent_batches", 11),
-        ("interval_minutes", (0, 30, 14)), ("interval_minutes", (30, 0)),
+        ("interval_minutes", (0, 30, 14)), ("interval_minutes", (30, 0)), ("interval_minutes", (5, 30)),
+        ("interval_minutes", 0),
     ],
 )  # fmt: skip
 def test_a_number_outside_its_range_is_a_problem(number: str, value: Any) -> None:
@@ -256,8 +296,11 @@ def test_a_number_outside_its_range_is_a_problem(number: str, value: Any) -> Non
 
 @pytest.mark.parametrize(
     ("number", "value"),
-    [("batch_size", 100), ("batch_size", 1000), ("interval_minutes", (0, 15, 120)), ("concurrent_batches", 1)],
-)
+    [
+        ("batch_size", 100), ("batch_size", 1000), ("interval_minutes", (0, 15, 120)), ("concurrent_batches", 1),
+        ("concurrent_batches", 10), ("max_batches_per_day", 10), ("max_batches_per_day", 200),
+    ],
+)  # fmt: skip
 def test_the_ends_of_a_range_and_a_first_wait_of_zero_are_in_it(number: str, value: Any) -> None:
     resolve_strategy(StrategySpec.model_validate({"type": "batch", number: value}), {}, warm=False)
 
@@ -268,6 +311,7 @@ def test_the_ends_of_a_range_and_a_first_wait_of_zero_are_in_it(number: str, val
         ("ramp_up", (50, 100, 150, 150, 150, 200), set()),
         ("ramp_up", (1,), set()),
         ("ramp_up", (51,), {"0"}),
+        ("ramp_up", (51, 100), {"0"}),
         ("ramp_up", (50, 101, 150), {"1"}),
         ("ramp_up", (50, 100, 150, 200), {"3"}),
         ("ramp_up", (1_000_000,), {"0"}),
@@ -288,6 +332,12 @@ def test_a_request_may_slow_a_warm_up_down_and_never_speed_it_up(
     except ProblemsFound as e:
         found = {p.field.removeprefix("strategy.daily_limits.") for p in e.problems}
     assert found == wrong
+
+
+def test_a_limit_that_is_too_fast_on_many_days_is_named_with_the_first() -> None:
+    with pytest.raises(ProblemsFound, match=r"300 is more than 50, the limit of `ramp_up` on sending day 1;") as caught:
+        resolve_strategy(StrategySpec(type="ramp_up", daily_limits=(300,)), {}, warm=False)
+    assert len(caught.value.problems) == 1
 
 
 @pytest.mark.parametrize("kind", ["ramp_up", "conservative", "gentle"])

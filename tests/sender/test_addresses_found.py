@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from typing import Any
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple
 
 import pytest
 from confluent_kafka import KafkaException
@@ -23,12 +25,29 @@ from streams.clock import REAL
 from streams.errors import BrokerUnavailable
 from streams.fetch import Fetcher
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 PARTS = (Pointer(partition=0, offset=0, start=0, count=5), Pointer(partition=0, offset=1, start=5, count=5))
 
 
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addresses, "PAUSE", 0.0)
+class Hurried(asyncio.SelectorEventLoop):
+    """An event loop in which no time passes; `slept` has the seconds that were to pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        self.slept.append(delay)
+        return super().call_later(0, callback, *args, context=context)
+
+
+def at_once(wanted: Coroutine[Any, Any, T], loop: Hurried | None = None) -> T:
+    loop = loop or Hurried()
+    with contextlib.closing(loop):
+        return loop.run_until_complete(wanted)
 
 
 class Rows:
@@ -45,12 +64,34 @@ class Rows:
         return {"email": f"p{index}@x.example"}
 
 
-def found(rows: Rows, *indices: int) -> dict[int, str]:
-    return asyncio.run(addresses.addresses(rows.row, chunk(pointers=PARTS), indices))
+def found(rows: Rows, *indices: int, loop: Hurried | None = None) -> dict[int, str]:
+    return at_once(addresses.addresses(rows.row, chunk(pointers=PARTS), indices), loop)
 
 
 def test_whoever_comes_late_is_waited_for() -> None:
-    assert found(Rows(i1=[RecipientsLate("slow")] * 20), 1, 2) == {1: "p1@x.example", 2: "p2@x.example"}
+    loop = Hurried()
+    rows = Rows(i1=[RecipientsLate("slow")] * 20)
+    assert found(rows, 1, 2, loop=loop) == {1: "p1@x.example", 2: "p2@x.example"}
+    assert rows.asked == [1] * 21 + [2]
+    assert loop.slept == [1.0, 2.0, 4.0, 8.0, 16.0] + [30.0] * 15
+
+
+def test_nobody_is_asked_for_twice() -> None:
+    rows = Rows()
+    assert found(rows, 1, 1, 2) == {1: "p1@x.example", 2: "p2@x.example"}
+    assert rows.asked == [1, 2]
+
+
+def test_a_row_without_an_address_has_none() -> None:
+    async def row(_: Chunk, __: int) -> Mapping[str, Any]:
+        return {"name": "x"}
+
+    assert at_once(addresses.addresses(row, chunk(pointers=PARTS), [1])) == {1: ""}
+
+
+def test_what_was_found_before_a_record_was_gone_stays() -> None:
+    rows = Rows(i2=[RecipientsError("deleted")])
+    assert found(rows, 1, 2, 3, 7) == {1: "p1@x.example", 2: "", 3: "", 7: "p7@x.example"}
 
 
 def test_a_record_that_is_gone_is_asked_for_once_and_the_others_are_still_read() -> None:
@@ -61,7 +102,19 @@ def test_a_record_that_is_gone_is_asked_for_once_and_the_others_are_still_read()
 
 def test_a_failure_that_nobody_has_foreseen_is_tried_again_a_few_times() -> None:
     assert found(Rows(i1=[KeyError("x")] * 2), 1) == {1: "p1@x.example"}
-    assert found(Rows(i1=[KeyError("x")] * 9), 1, 8) == {1: "", 8: "p8@x.example"}
+    loop = Hurried()
+    rows = Rows(i1=[KeyError("x")] * 9)
+    assert found(rows, 1, 8, loop=loop) == {1: "", 8: "p8@x.example"}
+    assert rows.asked == [1, 1, 1, 8]
+    assert loop.slept == [1.0, 2.0, 4.0]
+    late_between = [
+        KeyError("x"),
+        RecipientsLate("slow"),
+        RecipientsLate("slow"),
+        KeyError("x"),
+        RecipientsLate("slow"),
+    ]
+    assert found(Rows(i1=late_between), 1) == {1: "p1@x.example"}
 
 
 def _no_message(campaign: Campaign) -> Compiled:
@@ -89,7 +142,7 @@ def test_a_look_up_always_has_an_answer(
 ) -> None:  # fmt: skip
     one, said = sending
     monkeypatch.setattr(one._recipients, "row", Rows(i1=trouble).row)
-    asyncio.run(one._look_up(7, chunk(pointers=PARTS), [1], {}))
+    at_once(one._look_up(7, chunk(pointers=PARTS), [1], {}))
     assert said == [Known(("c", 1), 7, {1: email}, {})]
 
 

@@ -129,6 +129,28 @@ def test_a_slip_number_means_what_its_own_generation_says() -> None:
     assert found.of("c", 7, 5, 0).state == "never"
 
 
+def test_nobody_of_whom_a_spool_says_nothing_was_begun_and_a_begin_is_a_try() -> None:
+    assert Fate("never") == NEVER_BEGUN == Fate("never", 0, None)
+    assert Fate("begun", 1) == MAY_HAVE_BEGUN
+    assert SpoolEnd("accepted", NOW) == SpoolEnd("accepted", NOW, 1, 0, "", "", "", "")
+    assert SpoolEnd.of(Outcome("accepted", 250, "", "ok", "", "", "data"), NOW).tries == 1
+
+
+def test_only_a_head_in_order_tells_whose_a_file_is() -> None:
+    found = lines.identity(file(number=3, kept=[1]))
+    assert found == {"spool": "s@b", "generation": 3, "kept": [1]}
+    assert lines.identity(file()[:-1]) is None
+    assert lines.identity(bytes([file()[0] ^ 1]) + file()[1:]) is None
+    other, _ = lines.line(SLIP, 0)
+    assert lines.identity(other) is None
+
+
+def test_the_first_damage_is_the_one_that_is_named() -> None:
+    one = file(SLIP, lines.begin(3, 0, 1)) + b"nonsense\n"
+    two = file(SLIP, number=2, kept=[1]) + b"nonsense\n"
+    assert lines.read({1: one, 2: two}).damage.startswith("generation 1 ")
+
+
 @pytest.mark.parametrize(
     ("files", "why"),
     [

@@ -103,6 +103,18 @@ def test_what_is_no_reply_ends_the_reading(data: bytes) -> None:
 
 def test_lines_of_a_reply_must_agree() -> None:
     assert _read(b"250-a\r\n550 b\r\n", [])[1] == "the lines of a reply begin with 250 and 550"
+    assert _read(b"250-a\r\n354 b\r\n", [])[1] == "the lines of a reply begin with 250 and 354"
+    assert _read(b"250-a\r\n250 b\r\n", [])[0] == [(250, b"a\nb")]
+
+
+def test_a_reply_that_has_begun_and_not_ended_is_known() -> None:
+    reader = ReplyReader()
+    assert not reader.within
+    for part, replies in ((b"250-a", 0), (b"\r\n", 0), (b"250 b", 0), (b"\r\n35", 1), (b"4 go\r", 0)):
+        assert len(reader.feed(part)) == replies
+        assert reader.within
+    assert reader.feed(b"\n") == [(354, b"go\r")]
+    assert not reader.within
 
 
 def test_a_code_alone_and_a_bare_line_feed_are_understood() -> None:
@@ -112,6 +124,10 @@ def test_a_code_alone_and_a_bare_line_feed_are_understood() -> None:
 def test_a_reply_is_bounded() -> None:
     assert "octets" in (_read(b"250 " + b"x" * MAX_LINE + b"\r\n", [])[1] or "")
     assert "octets" in (_read(b"250 " + b"x" * MAX_LINE, [])[1] or "")
+    longest = b"250 " + b"x" * (MAX_LINE - 4)
+    assert [len(text.strip()) for _, text in _read(longest + b"\r\n" + longest + b"\n", [])[0]] == [MAX_LINE - 4] * 2
+    assert "octets" in (_read(longest + b"x\n", [])[1] or "")
+    assert _read(longest, [])[1:] == (None, True)
     assert "lines" in (_read(b"250-x\r\n" * (MAX_LINES + 1), [])[1] or "")
     assert _read(b"250-x\r\n" * (MAX_LINES - 1) + b"250 x\r\n", [])[1] is None
 
