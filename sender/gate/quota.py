@@ -105,15 +105,12 @@ def roll_relay(relay: RelayRow, now: datetime) -> bool:
 
 
 def charge_relay(relay: RelayRow, permit: Permit, begun: int) -> None:
-    """A permit's final result. One that was open over midnight counts for both days."""
+    """A permit's final result. It counts for the day on which it comes: until then its reservation did."""
     relay.reserved -= permit.n
     begun = min(begun, permit.n)
     if relay.account is not None:
         relay.account.begun += begun
-    if relay.day is None or permit.utc_day == relay.day:
-        _add(relay.days, permit.utc_day, begun)
-    else:
-        _add(relay.days, relay.day, begun)
+    _add(relay.days, relay.day or permit.utc_day, begun)
 
 
 def relay_used(relay: RelayRow) -> int:
