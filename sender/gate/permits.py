@@ -22,8 +22,7 @@ def issue(
     """Gives out the first `n` open indices of the batch, or of those who were deferred, and charges them."""
     tables = turn.tables
     relay, domain = tables.relay(campaign.relay), tables.domain_of(campaign)
-    if quota.roll_relay(relay, turn.now):
-        turn.changed(relay)
+    quota.roll_relay(relay, turn.now)
     assert domain.day is not None and relay.day is not None  # noqa: S101, PT018
     relay.permits_issued += 1
     source = _take(batch, n) if again is None else _take_again(batch, again, n)
