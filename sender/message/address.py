@@ -24,7 +24,9 @@ def wire_address(address: str) -> tuple[str, bool]:
     local, _, domain = address.rpartition("@")
     if len(address) <= 254 and len(local) <= 64 and _TYPICAL(local):
         try:
-            return f"{local}@{_a_label(domain)}", False
+            written = f"{local}@{_a_label(domain)}"
+            if len(written) <= 254:
+                return written, False
         except (idna.IDNAError, UnicodeError):
             pass  # said below, in the order of what people see first
     address = address.strip(" \t")
