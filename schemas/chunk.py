@@ -41,6 +41,7 @@ class Chunk(Model):
     deferrals: int = Field(
         0, description="also permitted: who was deferred so often, or less often, in this round; 0: nobody who was"
     )
+    probe: bool = Field(False, description="it finds out whether the relay, which refused everything, works again")
     issued_at: Instant
 
     def permitted(self) -> int:

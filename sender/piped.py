@@ -19,7 +19,7 @@ from sender.run import STALE, Run
 from sender.smtp.errors import RelayDown
 from sender.smtp.feed import Outcome, Outgoing
 from sender.smtp.outcomes import relay_down
-from sender.verdicts import met_again
+from sender.verdicts import met_again, reread
 from sender.worker import BAD_ROW, Compiled, Filling
 
 log = logging.getLogger(__name__)
@@ -162,6 +162,8 @@ class PipedRun(Run[Line]):
 
     def came(self, line: Line, sent: Sent, outcome: Outcome, at: datetime) -> None:
         self._busy -= 1
+        if outcome.kind == "relay_down":
+            outcome = reread(self.refusals, outcome, sent.rcpt_to, self.chunk)
         if outcome.kind == "relay_down" and not met_again(outcome, self.chunk):
             line.refuse(relay_down(outcome))
             self._queue.appendleft(sent.index)

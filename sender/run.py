@@ -80,7 +80,7 @@ class Run(ABC, Generic[S]):
         self._limit = prefetch_limit(self.chunk.connections, self.chunk.rate)
         ahead = self.around.tempo.get(self.chunk.relay, 1.0)
         self._target = max(1, min(math.ceil(self.chunk.connections * ahead), self._limit))
-        self._refusals = self.around.refusals.setdefault(self.chunk.relay, Refusals())
+        self.refusals = self.around.refusals.setdefault(self.chunk.relay, Refusals())
         self._pace = Pace.begin(self.chunk.rate, monotonic())
         self._until = time() + self._seconds_left()
         self._tries = Tries(self.chunk.max_retries)
@@ -228,7 +228,7 @@ class Run(ABC, Generic[S]):
         else:
             tries = self._tries.settle(index, outcome, monotonic())
         if tries:
-            judgement = judged(self._refusals, outcome, envelope.rcpt_to, self.chunk)
+            judgement = judged(self.refusals, outcome, envelope.rcpt_to, self.chunk)
             down = relay_down(outcome) if judgement == "down" else None
             at = at or self.around.clock.now()
             self._came.append(ended(index, envelope, outcome, tries, at, self.chunk, judgement))

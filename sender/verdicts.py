@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -34,6 +35,15 @@ def met_again(outcome: Outcome, chunk: Chunk) -> bool:
     return bool(said_of_him) and chunk.permitted() == 1
 
 
+def reread(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> Outcome:
+    """The outcome. Where the relay says that it refuses us as a whole, but means him alone: a refusal of his."""
+    if outcome.kind != "relay_down" or not outcome.code or outcome.stage == "mail":
+        return outcome
+    if not refusals.of_him_alone(rcpt_to, chunk.permit_id, probe=chunk.probe):
+        return outcome
+    return replace(outcome, kind="refused" if outcome.code >= 500 else "transient", reason="policy")
+
+
 def judged(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> Judgement:
     """What a refusal by policy means; of any other outcome it is only remembered that the relay dealt with it."""
     if outcome.kind == "relay_down":
@@ -41,7 +51,8 @@ def judged(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> 
     if outcome.kind == "accepted":
         refusals.accepted(rcpt_to)
     elif outcome.kind == "refused":
-        return refusals.refused(rcpt_to, again=chunk.deferrals > 0)
+        judgement = refusals.refused(rcpt_to, again=chunk.deferrals > 0)
+        return "unsure" if judgement == "later" and not chunk.defer and refusals.unsure(chunk.deferrals) else judgement
     elif outcome.kind == "failed":
         refusals.dealt_with()
     return "failed"
@@ -51,9 +62,9 @@ def ended(
     index: int, message: Addressed, outcome: Outcome, tries: int, at: datetime, chunk: Chunk, judgement: Judgement
 ) -> Ended:
     """The end of an index in this permit. Without another deferral to come, who is refused for now has expired; but
-    nobody is failed, whatever the permit says, while it is the relay that refuses us."""
+    nobody is failed, whatever the permit says, while it is, or may be, the relay that refuses us."""
     kind, reason = _KINDS.get(outcome.kind, "failed"), str(outcome.reason)
-    if judgement == "down":
+    if judgement in {"down", "unsure"}:
         kind = "deferred"
     elif outcome.kind in FOR_NOW or (outcome.kind == "refused" and judgement != "failed"):
         if chunk.defer:

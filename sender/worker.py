@@ -14,6 +14,7 @@ from sender.journal.values import Ended
 from sender.message.envelope import Envelope, MessageName
 from sender.relays import Connection, Outcome
 from sender.smtp.errors import RelayRefuses
+from sender.verdicts import reread
 
 if TYPE_CHECKING:
     from sender.single import SingleRun
@@ -64,6 +65,7 @@ class Worker:
         outcome = await connection.send(envelope)
         self.wrote = False
         self._record_end(index, outcome)
+        outcome = reread(run.refusals, outcome, envelope.rcpt_to, run.chunk)
         if (down := run.settle(index, envelope, outcome)) is not None:
             raise RelayRefuses(down.reason, down.code, down.text)
         if not connection.usable:

@@ -32,7 +32,8 @@ class Offer:
 
 
 def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # noqa: PLR0911 - a list of reasons
-    """What the campaign may release now; why it may not; None when it has nothing that waits."""
+    """What the campaign may release now; why it may not; None when it has nothing that waits. Those who were deferred
+    come first, but not to find out whether a relay works again that is down."""
     turn.about = campaign.campaign_id
     plan, strategy = campaign.plan, campaign.strategy
     if plan is None or strategy is None or not (campaign.waiting or campaign.ready):
@@ -55,12 +56,15 @@ def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # no
     if isinstance(until, HoldReason):
         return until
     limit, step = quota.domain_limit(strategy, domain.sending_day, warm=place.warm or domain.warm)
+    fresh: Offer | HoldReason | None = None
+    if campaign.ready and campaign.waiting and turn.tables.relay(campaign.relay).down is not None:
+        fresh = _release(turn, campaign, domain, until, limit, step)
+        if isinstance(fresh, Offer):  # whoever was deferred has been asked, or may be the only one who is refused
+            return fresh
     again = _again(turn, campaign, domain, until, limit) if campaign.ready else None
     if isinstance(again, Offer) or not campaign.waiting:
         return again
-    if sending(campaign) >= strategy.concurrent_batches:
-        return holds.concurrent(sending(campaign), strategy.concurrent_batches)
-    return _release(turn, campaign, domain, until, limit, step)
+    return fresh or _release(turn, campaign, domain, until, limit, step)
 
 
 def sending(campaign: CampaignRow, *, again: bool = False) -> int:
@@ -116,6 +120,9 @@ def opens_after(schedule: ResolvedSchedule, at: datetime) -> datetime | None:
 def _release(
     turn: Turn, campaign: CampaignRow, domain: DomainRow, until: datetime, limit: int | None, step: Step
 ) -> Offer | HoldReason:
+    assert campaign.strategy is not None  # noqa: S101
+    if sending(campaign) >= campaign.strategy.concurrent_batches:
+        return holds.concurrent(sending(campaign), campaign.strategy.concurrent_batches)
     left = campaign.release_left if campaign.release_day == domain.day else 0
     amount = _within_limits(turn, campaign, domain, limit, left or step.batch_size)
     if isinstance(amount, HoldReason):

@@ -115,6 +115,7 @@ def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit)
         max_retries=plan.max_retries,
         defer=permit.defer,
         deferrals=permit.deferrals,
+        probe=permit.probe,
         issued_at=permit.issued_at,
     )
 

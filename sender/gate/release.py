@@ -54,7 +54,7 @@ def dispatch(turn: Turn, relay: RelayRow) -> None:
     if isinstance(room, HoldReason):
         _hold_all(turn, relay, fresh, room)
         return
-    asking = _who_asks(turn, relay, room.connections)
+    asking = _who_asks(turn, relay, room)
     seen = {c.campaign_id for c, _, _ in asking}
     _give(turn, relay, room, asking)
     late = {c: None for c in fresh if c not in seen and turn.tables.campaigns[c].queued}
@@ -134,11 +134,12 @@ def _wait(turn: Turn, relay: RelayRow, campaign: CampaignRow, hold: HoldReason |
         turn.tables.wake_campaign(campaign, hold.until)
 
 
-def _who_asks(turn: Turn, relay: RelayRow, connections: int) -> list[tuple[CampaignRow, Offer, int]]:
-    """Who can release now, oldest first, and in how many portions; as many as there are connections."""
+def _who_asks(turn: Turn, relay: RelayRow, room: Room) -> list[tuple[CampaignRow, Offer, int]]:
+    """Who can release now, oldest first, and in how many portions; as many as there are connections. For a probe the
+    oldest one with somebody who was not deferred: one who was may be the only one whom the relay refuses."""
     asking: list[tuple[CampaignRow, Offer, int]] = []
     portions, at = 0, 0
-    while at < len(relay.queue) and portions < connections:
+    while at < len(relay.queue) and (portions < room.connections or room.probe):
         campaign = turn.tables.campaigns[relay.queue[at][1]]
         found = offer(turn, campaign)
         pace = _pace(turn, relay, campaign) if isinstance(found, Offer) else None
@@ -149,7 +150,7 @@ def _who_asks(turn: Turn, relay: RelayRow, connections: int) -> list[tuple[Campa
             at += 1
         else:
             _wait(turn, relay, campaign, pace if isinstance(pace, HoldReason) else _no_offer(found))
-    return asking
+    return sorted(asking, key=lambda one: one[1].again)[:1] if room.probe else asking
 
 
 def _no_offer(found: Offer | HoldReason | None) -> HoldReason | None:

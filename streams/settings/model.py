@@ -41,7 +41,7 @@ class DeferralSettings(Section):
     )  # fmt: skip
     give_up_after: Duration = Field(
         timedelta(hours=24), description="counts time in which sending was allowed; then the recipient has failed "
-        "(expired). 0s: nobody is deferred",
+        "(expired). 0s: nobody is deferred, but while it may be we who are blocked",
     )  # fmt: skip
 
     @field_validator("after")

@@ -29,6 +29,7 @@ QUICK = """
 after = ["1min", "3min"]
 give_up_after = "30d"
 """
+SHORT = QUICK.replace("30d", "10min")
 SPEED = 60.0
 """A minute in a second."""
 REFUSED = Reject(at="rcpt", code=451, enhanced="4.3.0", text="Come back later", recipient="*@later.example")
@@ -73,6 +74,26 @@ def test_a_greylisting_server_takes_the_whole_batch_five_minutes_later(
         assert len(waited) == 60
         assert min(waited) >= 5
         assert Counter(e.event_type for e in events) == {"deferred": 60, "accepted": 60}
+
+
+def test_one_who_is_always_refused_as_if_the_account_were_used_up_keeps_nobody_waiting_and_has_his_end(
+    embedded_kafka: Kafka, prefix: str, tmp_path: Path
+) -> None:
+    rule = Reject(at="rcpt", code=550, enhanced="5.4.5", text="Daily user sending quota exceeded", recipient="p20@*")
+    with (
+        SimulatorProcess(tmp_path / "provider", rules=[rule]) as provider,
+        Pipeline(embedded_kafka, prefix, tmp_path, provider, speed=SPEED, more=SHORT) as p,
+    ):
+        p.start()
+        p.submit(people("c", 20))
+        done = p.wait("c", "completed", timeout=90)
+        assert (done.accepted, done.failed, done.in_doubt, done.conserved()) == (39, 1, 0, 40)
+        mailed = Counter(r for m in provider.records() for r in m.recipients)
+        assert (len(mailed), set(mailed.values())) == (39, {1})
+        events = [MailEvent.decode(r.value or b"") for r in read_topic(embedded_kafka, p.access.name(MAIL_EVENTS))]
+        ((end, reason),) = {(e.recipient, e.reason) for e in events if e.event_type == "failed"}
+        assert end == "p20@fine.example"
+        assert reason in {"policy", "expired"}  # his domain took other mail after that, or nothing more was sent to it
 
 
 @pytest.mark.apache

@@ -528,6 +528,33 @@ def test_a_relay_that_refuses_its_probe_is_down_also_while_that_is_only_reported
     assert [(a.kind, a.resolved) for a in world.alerts] == [("relay_down", False)]
 
 
+@pytest.mark.parametrize("campaign", ["c", "d"])
+def test_whether_a_relay_works_again_is_found_out_by_one_who_was_not_deferred(campaign: str) -> None:
+    """The deferred one may be the only one whom it refuses: he is of an older campaign, or of the same."""
+    world = silent(settings(warm=True, connections=2), speed=60.0)
+    strategy = batch_strategy(10, interval=0, at_once=1)
+    sizes = [10, 20] if campaign == "c" else [10]
+    world.give(*plan(gate_campaign(size=sum(sizes), strategy=strategy), sizes))
+    old = last(world)
+    if campaign == "d":
+        world.give(*plan(gate_campaign("d", size=20, strategy=strategy), [20]))
+    world.give(result(old, accepted=9).model_copy(update={"deferred": ((3, 4, 1),)}))
+    new, tried, version = last(world), [], 0
+    assert (new.campaign_id, new.batch_number) != (old.campaign_id, old.batch_number)
+    for _ in range(6):
+        refused = {"begun": 0, "accepted": 0, "sent_on": {}, "unsent": last(world).ranges, "stopped": "relay_down"}
+        world.give(result(last(world), version := version + 1, **refused, detail="refused: 550 5.4.5 no"))
+        before = last(world)
+        while last(world) is before:
+            world.real = world.next_wake or 0.0
+            world.take(world.core.tick(world.now, world.real))
+        tried.append((last(world).campaign_id, last(world).batch_number, last(world).deferrals, last(world).probe))
+    assert world.now > MONDAY + timedelta(minutes=10)  # he is due
+    assert set(tried) == {(new.campaign_id, new.batch_number, 0, True)}
+    world.give(result(last(world), version + 1, accepted=1, unsent=(), at=world.now))
+    assert any(c.deferrals == 1 and not c.probe for _, c in world.chunks)
+
+
 @pytest.mark.parametrize(("stopped", "works"), [("done", True), ("expired", False), ("paused", False)])
 def test_a_probe_that_was_cut_off_proves_nothing(stopped: str, works: bool) -> None:
     world = silent(settings(connections=4, warm=True))

@@ -67,6 +67,9 @@ def world(embedded_kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> It
             directory / "flaky",
             rules=[
                 Drop(at="data", every_connection=30, recipient="*@one-in-thirty.example"),
+                Reject(
+                    at="rcpt", code=550, enhanced="5.4.5", text="Daily quota exceeded", recipient="odd@alone.example"
+                ),
                 Throttle(at="rcpt", per_second=10, burst=5, recipient="*@throttled.example"),
                 Reject(at="rcpt", code=554, enhanced="5.7.1", text=BLOCKED, recipient="*.walled.example"),
                 Reject(
@@ -88,6 +91,8 @@ def world(embedded_kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> It
             "brief-flaky": relay.model_copy(update={"port": flaky.port, "messages_per_connection": 2}),
             "narrow": relay.model_copy(update={"port": narrow.port}),
             "walled": relay.model_copy(update={"port": flaky.port}),
+            "strict": relay.model_copy(update={"port": flaky.port}),
+            "alone": relay.model_copy(update={"port": flaky.port}),
             "used-up": relay.model_copy(update={"port": flaky.port}),
             "dead": relay.model_copy(update={"port": process.free_port()}),
         }
@@ -172,12 +177,19 @@ def test_a_relay_that_blocks_us_is_down_and_nobody_has_failed(world: World) -> N
     put_off = indices(tuple((a, b) for a, b, _ in result.deferred))
     assert 5 <= len(put_off) == result.begun < 100
     assert sorted(put_off + indices(result.unsent)) == list(range(200))
-    probe = world.gate.permit(((199, 200),), number=number, relay="walled", defer=True, connections=1)
+    probe = world.gate.permit(((199, 200),), number=number, relay="walled", defer=True, connections=1, probe=True)
     assert world.gate.final(probe).stopped == "relay_down"  # and another one is tried next
     last_try = world.gate.permit(((198, 199),), number=number, relay="walled", connections=1)
     result = world.gate.final(last_try)
     assert (result.stopped, result.failed) == ("relay_down", ())
     assert 198 in indices(tuple((a, b) for a, b, _ in result.deferred))
+
+
+def test_a_relay_that_blocks_us_burns_nobody_also_when_nobody_is_to_be_deferred(world: World) -> None:
+    number = world.plan([f"p{i}@s{i % 7}.walled.example" for i in range(40)])
+    result = world.gate.final(world.gate.permit(number=number, relay="strict", defer=False, connections=1))
+    assert (result.stopped, result.accepted, result.failed) == ("relay_down", 0, ())
+    assert len(indices(tuple((a, b) for a, b, _ in result.deferred))) == result.begun >= 5
 
 
 def test_one_provider_that_blocks_us_keeps_only_its_own_recipients_waiting(world: World) -> None:
@@ -190,7 +202,9 @@ def test_one_provider_that_blocks_us_keeps_only_its_own_recipients_waiting(world
     eventually(lambda: len(world.events(number)) == 40)
     assert {e.reason for e in world.events(number).values()} == {"", "blocked"}
     odd = tuple((i, i + 1) for i in range(1, 40, 2))
-    last = world.gate.final(world.gate.permit(odd, number=number, relay="flaky", deferrals=1, connections=1))
+    few = world.gate.final(world.gate.permit(odd, number=number, relay="flaky", deferrals=1, connections=1))
+    assert (few.failed, few.deferred) == ((), tuple((i, i + 1, 2) for i, _ in odd))  # perhaps it is we, from now on
+    last = world.gate.final(world.gate.permit(odd, number=number, relay="flaky", deferrals=9, connections=1))
     assert last.failed == odd  # the last try
     eventually(lambda: {e.event_type for e in world.events(number).values()} == {"accepted", "failed"})
     assert {e.reason for e in world.events(number).values()} == {"", "expired"}
@@ -202,8 +216,30 @@ def test_a_quota_that_is_used_up_at_the_server_burns_nobody(world: World) -> Non
     assert (result.stopped, result.begun, result.throttled) == ("relay_down", 0, 0)
     assert (result.detail or "").startswith("quota: 454")
     assert result.unsent == ((0, 30),)
-    probe = world.gate.final(world.gate.permit(((0, 1),), number=number, relay="used-up", defer=True))
+    one = world.gate.permit(((0, 1),), number=number, relay="used-up", defer=True, probe=True)
+    probe = world.gate.final(one)
     assert (probe.stopped, probe.deferred, probe.failed) == ("relay_down", ((0, 1, 1),), ())  # the next asks another
+
+
+def test_who_alone_is_refused_as_if_the_relay_refused_everything_has_his_outcome(world: World) -> None:
+    number = world.plan(["odd@alone.example", *people(20, "alone.example")])
+
+    def permitted(*ranges: Range, **more: Any) -> ChunkResult:
+        return world.gate.final(world.gate.permit(ranges, number=number, relay="alone", defer=True, **more))
+
+    first = permitted((0, 21), connections=1)
+    assert (first.stopped, first.begun, first.unsent) == ("relay_down", 0, ((0, 21),))
+    asked = permitted((0, 1), probe=True)
+    assert (asked.stopped, asked.deferred, asked.failed) == ("relay_down", ((0, 1, 1),), ())
+    assert permitted((1, 2), probe=True).accepted == 1  # it works; so the gate's next permits are no probes
+    again = permitted((0, 11), deferrals=1)
+    assert (again.stopped, again.accepted, again.deferred, again.failed) == ("done", 10, ((0, 1, 2),), ())
+    last = permitted((0, 21), deferrals=2, connections=1)
+    assert (last.stopped, last.accepted, last.failed) == ("done", 20, ((0, 1),))
+    eventually(lambda: len(world.events(number)) == 21)
+    end = world.events(number)[0]
+    assert (end.event_type, end.smtp_code, end.reason) == ("failed", 550, "policy")
+    assert max(world.mailed("alone.example").values()) == 1
 
 
 def test_a_permit_that_is_repeated_sends_nobody_twice_and_is_answered_again(world: World) -> None:

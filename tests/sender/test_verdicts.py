@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journals import chunk
 
+from schemas.chunk import Chunk
+from sender.journal.values import Ended
 from sender.smtp.outcomes import Outcome, outcome_of
 from sender.smtp.refusals import Judgement, Refusals
-from sender.verdicts import ended, judged, met_again
+from sender.verdicts import ended, judged, met_again, reread
 
 NOW = datetime(2026, 2, 2, tzinfo=UTC)
+TAKEN = Outcome("accepted", 250)
 BLOCKED = outcome_of("rcpt", 554, "5.7.1 Client host blocked using zen.spamhaus.org")
 USED_UP = outcome_of("message", 550, "5.4.5 Daily user sending quota exceeded")
 
@@ -39,6 +43,7 @@ def test_nobody_is_failed_by_a_relay_that_refuses_us_also_at_his_last_try(
         (True, 0, "later", ("deferred", "blocked")),
         (True, 1, "failed", ("failed", "blocked")),
         (False, 1, "later", ("failed", "expired")),
+        (False, 0, "unsure", ("deferred", "blocked")),
         (False, 0, "down", ("deferred", "blocked")),
         (False, 1, "down", ("deferred", "blocked")),
     ],
@@ -57,3 +62,107 @@ def test_the_only_one_permitted_is_put_off_when_the_relay_refuses_us_and_of_many
     assert not met_again(Outcome("relay_down", text="SES: no route", stage="message"), chunk(1, ((7, 8),)))
     assert not met_again(BLOCKED, chunk(1, ((7, 8),)))  # that is judged by what else is refused
     assert judged(Refusals(), USED_UP, "a@b.example", chunk(1, ((7, 8),))) == "down"
+
+
+def refused(refusals: Refusals, address: str, deferrals: int, *, defer: bool = False) -> Ended:
+    """What becomes of one whom a relay that blocks us refuses."""
+    permit = chunk(defer=defer, deferrals=deferrals)
+    return ended(0, Message(address), BLOCKED, 1, NOW, permit, judged(refusals, BLOCKED, address, permit))
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_nobody_is_failed_by_a_block_of_the_relay_also_where_nobody_is_to_be_deferred(before: int) -> None:
+    """`give_up_after` is nothing. `before`: so many were accepted before the block."""
+    for people in (["a@x"], ["a@x", "b@y"], [f"p{i}@d{i % 3}" for i in range(20)]):
+        refusals, often = Refusals(), Counter[str]()
+        for i in range(before):
+            judged(refusals, TAKEN, f"f{i}@x", chunk())
+        for _ in range(4):
+            for address in people:
+                assert refused(refusals, address, often[address]).kind == "deferred"
+                often[address] += 1
+
+
+def test_nobody_is_failed_by_a_block_when_another_process_has_his_batch_by_now() -> None:
+    for address in ("a@x", "b@y", "c@x", "d@y", "e@x", "f@y"):
+        refusals = Refusals()
+        assert refused(refusals, address, 9).kind == "deferred"
+    refusals = Refusals()
+    assert {refused(refusals, f"p{i}@d{i % 2}", 9).kind for i in range(20)} == {"deferred"}
+
+
+def test_who_is_refused_while_the_relay_takes_others_fails_though_nobody_is_to_be_deferred() -> None:
+    """His domain may take mail, which is soon known; or is that of nobody else, which takes a few tries."""
+    for other, tries in (("b@x", 2), ("b@y", 5)):
+        refusals = Refusals()
+        ends = []
+        for deferrals in range(tries):
+            judged(refusals, TAKEN, other, chunk())
+            ends.append(refused(refusals, "a@x", deferrals).kind)
+        assert ends == ["deferred"] * (tries - 1) + ["failed"]
+    refusals = Refusals()  # nobody else is sent to, ever
+    assert [refused(refusals, "a@x", n).kind for n in range(5)] == ["deferred"] * 4 + ["failed"]
+
+
+def tried(refusals: Refusals, address: str, permit: Chunk, outcome: Outcome = USED_UP) -> tuple[str, str]:
+    """What becomes of one who is tried alone, and what the relay is taken for."""
+    outcome = reread(refusals, outcome, address, permit)
+    assert outcome.kind != "relay_down" or met_again(outcome, permit)
+    judgement = judged(refusals, outcome, address, permit)
+    return ended(0, Message(address), outcome, 1, NOW, permit, judgement).kind, judgement
+
+
+def test_who_alone_is_always_refused_as_if_all_were_has_his_outcome() -> None:
+    """The relay works in between, as the gate knows: its permits are no probes."""
+    refusals, permits = Refusals(), iter(range(1, 99))
+
+    def permit(deferrals: int, *, probe: bool = False, defer: bool = True) -> Chunk:
+        return chunk(next(permits), ((7, 8),), deferrals=deferrals, defer=defer, probe=probe)
+
+    judged(refusals, TAKEN, "b@x", permit(0))
+    assert tried(refusals, "a@x", permit(0)) == ("deferred", "down")
+    for n in range(1, 4):
+        assert tried(refusals, "a@x", permit(n, probe=True)) == ("deferred", "down")  # nothing is known by that
+    judged(refusals, TAKEN, "b@x", permit(0, probe=True))
+    assert tried(refusals, "a@x", permit(4)) == ("deferred", "later")  # the relay goes on
+    judged(refusals, TAKEN, "b@x", permit(0))
+    assert tried(refusals, "a@x", permit(5)) == ("failed", "failed")  # his domain takes other mail
+    refusals = Refusals()
+    assert tried(refusals, "a@x", permit(0)) == ("deferred", "down")
+    for n in range(1, 9):
+        assert tried(refusals, "a@x", permit(n)) == ("deferred", "later")  # of his domain nothing is known
+    assert tried(refusals, "a@x", permit(9, defer=False)) == ("failed", "later")
+
+
+def test_a_relay_that_refuses_everything_again_and_again_is_not_taken_for_a_recipients_matter() -> None:
+    """Whom it refused first is tried again when it is asked whether it works, and so are the others."""
+    refusals, permits = Refusals(), iter(range(1, 999))
+    people = [f"p{i}@d{i % 3}" for i in range(20)]
+    for block, unlucky in enumerate([0, 0, 1, 2, 3]):  # two times the same one is met first
+        for n, address in enumerate([people[unlucky], *people, *people]):
+            permit = chunk(next(permits), ((7, 8),), defer=True, deferrals=block, probe=n > 0)
+            expected = "later" if (block, n) == (1, 0) else "down"
+            assert tried(refusals, address, permit) == ("deferred", expected)
+        for address in people[1:]:
+            judged(refusals, TAKEN, address, chunk(next(permits)))
+    again = chunk(1, ((7, 8),))
+    refusals = Refusals()
+    for _ in range(9):  # one permit, whose connections meet him one after the other
+        assert reread(refusals, USED_UP, "p1@x", again) is USED_UP
+
+
+def test_a_temporary_refusal_of_him_alone_is_read_as_temporary_and_what_is_said_to_mail_as_of_us() -> None:
+    refusals = Refusals()
+    busy = outcome_of("message", 454, "4.7.0 Throttling failure: Daily message quota exceeded")
+    mail = outcome_of("mail", 530, "5.7.0 Authentication required")
+    kinds = [reread(refusals, busy, "a@x", chunk(n)).kind for n in range(1, 5)]
+    assert kinds == ["relay_down", "transient", "transient", "transient"]
+    assert {reread(refusals, mail, "a@x", chunk(n)).kind for n in range(1, 9)} == {"relay_down"}
+    assert {reread(refusals, Outcome("relay_down"), "a@x", chunk(n)).kind for n in range(1, 9)} == {"relay_down"}
+
+
+def test_only_so_many_recipients_are_remembered_at_whom_everything_was_refused() -> None:
+    refusals = Refusals()
+    for i in range(10_500):
+        refusals.of_him_alone(f"a@d{i}", "p", probe=False)
+    assert len(refusals.downs) == 10_000

@@ -41,7 +41,16 @@ def test_who_is_refused_again_has_failed_when_his_domain_takes_other_mail() -> N
 def test_a_domain_that_refuses_one_after_the_other_is_not_believed_to_mean_them() -> None:
     refusals = Refusals()
     refusals.accepted("b@x")
-    assert judge(refusals, *(f"p{i}@x" for i in range(10)), again=True) == ["failed"] * 2 + ["later"] * 8
+    assert judge(refusals, *(f"p{i}@x" for i in range(10)), again=True) == ["failed"] + ["later"] * 9
+
+
+def test_that_a_domain_took_mail_before_somebody_was_refused_says_nothing_of_him() -> None:
+    refusals = Refusals()
+    refusals.accepted("b@x")
+    assert judge(refusals, "a@x") == ["later"]  # it is from now on, perhaps, that all are refused
+    assert judge(refusals, "a@x", again=True) == ["later"]
+    refusals.accepted("b@x")
+    assert judge(refusals, "a@x", again=True) == ["failed"]
 
 
 def test_only_so_many_domains_are_remembered() -> None:
