@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from schemas.chunk import BatchControl
 from schemas.journal import JournalAside, permit_key, window_key
+from sender.found import Found, Row, by_batch, culprit, of_batch
 from sender.held import Held
 from sender.journal import core, late, orders, rows
 from sender.resting import Resting
@@ -24,8 +25,6 @@ from sender.turn import Turn
 
 log = logging.getLogger(__name__)
 
-Row = tuple[bytes, bytes]
-"""Key and value."""
 LAID_DOWN = 100
 """Batches that are laid to rest at once: each costs what it costs to write its rows."""
 
@@ -43,15 +42,6 @@ class Aside:
     """Of the rows that may be recorded of it, besides the one that says so."""
     evidence: BatchControl | None = None
     """Of all who were seen to have their message: nobody says it again."""
-
-
-@dataclass(slots=True)
-class _Rows:
-    """What a partition has of one batch."""
-
-    permit: Row | None = None
-    windows: list[Row] = field(default_factory=list)
-    aside: Row | None = None
 
 
 class Batches:
@@ -77,7 +67,10 @@ class Batches:
     def load(self, partition: int, state: Mapping[bytes, bytes]) -> None:
         """A partition's rows, as they were committed."""
         self._resting[partition] = Resting()
-        for key, found in self._grouped(partition, state).items():
+        batches, nobodys = by_batch(state)
+        self.nobodys += [(partition, (raw, state[raw])) for raw in nobodys]
+        for key, keys in batches.items():
+            found = of_batch(keys, state)
             if found.permit is None and not found.windows:
                 self.back[key] = None
                 self._partitions[key] = partition
@@ -90,34 +83,13 @@ class Batches:
             said = None if found.aside is None else _said(found.aside)
             known = said is not None and said.reason == reason
             since = said.at if said is not None and known else None
-            keys = [raw for raw, _ in (*([found.permit] if found.permit else ()), *found.windows)]
-            self.aside[key] = Aside(partition, reason, since, [] if known else [row], keys, _evidence(said))
+            self.aside[key] = Aside(partition, reason, since, [] if known else [row], found.keys(), _evidence(said))
 
-    def _grouped(self, partition: int, state: Mapping[bytes, bytes]) -> dict[BatchKey, _Rows]:
-        batches: dict[BatchKey, _Rows] = {}
-        campaigns: dict[str, str] = {}
-        for raw, value in state.items():
-            try:
-                (campaign, number), kind = _named(raw)
-            except ValueError:
-                self.nobodys.append((partition, (raw, value)))
-                continue
-            key = campaigns.setdefault(campaign, campaign), number  # one string for all of them
-            if (found := batches.get(key)) is None:
-                found = batches[key] = _Rows()
-            if kind == "!":
-                found.permit = raw, value
-            elif kind == "~":
-                found.aside = raw, value
-            else:
-                found.windows.append((raw, value))
-        return batches
-
-    def _load_one(self, partition: int, key: BatchKey, found: _Rows) -> tuple[Row, str] | None:
+    def _load_one(self, partition: int, key: BatchKey, found: Found) -> tuple[Row, str] | None:
         """The row that cannot be read, and why; None: the batch is in memory."""
         if found.permit is None:
             return found.windows[0], "there is no permit row beside it"
-        values = [value for _, value in found.windows]
+        values = found.values()
         try:
             if not values and found.aside is None and orjson.loads(found.permit[1]).get("ended"):
                 self._resting[partition].put(key, (found.permit[1],))
@@ -125,7 +97,7 @@ class Batches:
             journal = rows.load(found.permit[1], values)
         except Exception:
             log.exception("batch %s/%d", *key)
-            return _culprit(found.permit, found.windows)
+            return culprit(found.permit, found.windows)
         held = Held(partition, journal, rows.as_recorded(journal))
         if found.aside is None and held.at_rest:
             self._resting[partition].put(key, (found.permit[1], *values), late.awaited(journal))
@@ -230,35 +202,6 @@ class Batches:
                 log.exception("the rows of batch %s/%d: it stays in memory", *key)
             else:
                 del self.held[key]
-
-
-def _named(raw: bytes) -> tuple[BatchKey, str]:
-    """The batch of a row, and the character that says of what kind it is. Raises ValueError."""
-    name = raw.decode()
-    kind = name[-1:] if name[-1:] in {"!", "~"} else "#"
-    batch = name[:-1] if kind != "#" else name.rpartition("#")[0]
-    campaign, _, number = batch.rpartition("/")
-    if not campaign:
-        raise ValueError(f"{name!r} is the key of no row of a batch")
-    return (campaign, int(number)), kind
-
-
-def _culprit(permit: Row, windows: list[Row]) -> tuple[Row, str]:
-    """Which of the rows of a batch cannot be read, and why."""
-    try:
-        rows.load(permit[1], ())
-    except Exception as e:  # noqa: BLE001 - it was logged
-        return permit, _short(e)
-    for window in windows:
-        try:
-            rows.load(permit[1], [window[1]])
-        except Exception as e:  # noqa: BLE001 - it was logged
-            return window, _short(e)
-    return permit, "its rows do not fit together"
-
-
-def _short(e: Exception) -> str:
-    return " ".join(str(e).split())[:300]
 
 
 def _evidence(said: JournalAside | None) -> BatchControl | None:

@@ -1,29 +1,22 @@
-"""Batches of which nothing is done: kept as their rows, packed, until somebody asks for one of them.
-
-The rows of one batch are those of another but for numbers and times. So each is packed by what it does not share with
-the first that came of its kind (a dictionary in the words of RFC 1950, section 2.2), to a tenth and less. Pure.
-"""
+"""Batches of which nothing is done: kept as their rows, packed, until somebody asks for one of them. Pure."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Sequence
 
 from sender.traffic import BatchKey
+from streams.packing import Packing
 
 _BETWEEN = b"\0"
 """Stands in no JSON (RFC 8259, section 7)."""
-_DICTIONARY = 32_768
-"""Bytes of which deflate can make use (RFC 1951, section 2)."""
 
 
 class Resting:
     """Those of one partition, by their key: the permit row, then those of windows."""
 
     def __init__(self) -> None:
+        self._packing = Packing()
         self._packed: dict[BatchKey, bytes] = {}
-        self._alike: dict[bool, bytes] = {}
-        """Part of all that is packed, of those that are one row and of those with windows. Neither ever changes."""
         self._awaiting: dict[str, set[BatchKey]] = {}
 
     def __len__(self) -> int:
@@ -35,19 +28,14 @@ class Resting:
     def put(self, key: BatchKey, rows: Sequence[bytes], spools: Collection[str] = ()) -> None:
         """Keep a batch, instead of what was kept of it. Spools: those that may still tell something of it."""
         self.drop(key)
-        whole, windows = _BETWEEN.join(rows), len(rows) > 1
-        packer = zlib.compressobj(level=1, zdict=self._alike.setdefault(windows, whole[-_DICTIONARY:]))
-        self._packed[key] = bytes((windows,)) + packer.compress(whole) + packer.flush()
+        self._packed[key] = self._packing.pack(_BETWEEN.join(rows), len(rows) > 1)
         for spool in spools:
             self._awaiting.setdefault(spool, set()).add(key)
 
     def rows(self, key: BatchKey) -> list[bytes] | None:
         """Its rows in the order in which they came. None: it is not here."""
         packed = self._packed.get(key)
-        if packed is None:
-            return None
-        unpacker = zlib.decompressobj(zdict=self._alike[bool(packed[0])])
-        return (unpacker.decompress(packed[1:]) + unpacker.flush()).split(_BETWEEN)
+        return None if packed is None else self._packing.unpack(packed).split(_BETWEEN)
 
     def drop(self, key: BatchKey) -> None:
         """It is somewhere else from now on, or nowhere."""

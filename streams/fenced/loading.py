@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from streams.clients import Kafka
 from streams.fenced.errors import OperatorNeeded, TransactionFailed
 from streams.fenced.offsets import HAS_STATE, Committed, starting_offset
+from streams.packing import PackedRows
 
 _SLICE = 0.2
 _BATCH = 5000
@@ -128,8 +129,8 @@ class Loader:
         finally:
             asking.close()
 
-    def _read(self, ends: dict[int, int], deadline: float, idle: Callable[[], None]) -> dict[int, dict[bytes, bytes]]:
-        states: _States = _States()
+    def _read(self, ends: dict[int, int], deadline: float, idle: Callable[[], None]) -> _States:
+        states = _States()
         if not ends:
             return states
         reader = self._kafka.consumer(
@@ -160,9 +161,11 @@ class Loader:
             )
 
 
-class _States(dict[int, dict[bytes, bytes]]):
-    def __missing__(self, partition: int) -> dict[bytes, bytes]:
-        return self.setdefault(partition, {})
+class _States(dict[int, PackedRows]):
+    """By partition. Packed: for a moment all of it is in memory beside what the role makes of it."""
+
+    def __missing__(self, partition: int) -> PackedRows:
+        return self.setdefault(partition, PackedRows())
 
 
 def _committed(member: Consumer, wanted: list[TopicPartition]) -> list[TopicPartition] | None:
@@ -199,7 +202,7 @@ def _take(reader: Consumer, states: _States, missing: dict[int, int]) -> None:
         key, value = message.key(), message.value()
         if partition is None or key is None:
             continue
-        if value is None:
-            states[partition].pop(key, None)
-        else:
+        if value is not None:
             states[partition][key] = value
+        elif key in states[partition]:
+            del states[partition][key]
