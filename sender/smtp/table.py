@@ -113,6 +113,8 @@ TABLE: tuple[Row, ...] = (
         "[4954] 5.7.8; [5248] 5.7.11, 5.7.14; [MS-NDR] 5.7.3, 5.7.57 not authenticated"),
     Row("*", "5..", r"5\.7\.705|5\.1\.8", r"tenant has exceeded|bad outbound sender", "relay_down", "relay",
         "[MS-NDR] 5.7.705, 5.1.8: the sending account is blocked"),
+    Row("*", "5..", _ANY, r"sending (is |has been )?(paused|suspended|disabled) for (this|your) account", "relay_down",
+        "relay", "[SES] 554 Message rejected: Sending paused for this account; [SEEN]"),
     # --- one mailbox that is full or busy, before words such as `limit exceeded` are taken for a rate ---------
     Row("*", "4..", _ANY, r"(mailbox|storage|disk).{0,30}(full|quota|limit)", "transient", "full",
         "[5321] 452; [SEEN]"),

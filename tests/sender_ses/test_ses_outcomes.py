@@ -31,6 +31,7 @@ def test_the_service_model_has_the_errors_that_we_know() -> None:
     }  # fmt: skip
 
 
+PAUSED = "Sending paused for this account. For more information, please check the inbox of the email address."
 NOT_VERIFIED = "Email address is not verified. The following identities failed the check in region EU-WEST-1: "
 
 
@@ -41,29 +42,37 @@ NOT_VERIFIED = "Email address is not verified. The following identities failed t
         ("ThrottlingException", 400, "Maximum sending rate exceeded.", "throttled", "throttled"),
         ("Throttling", 400, "Rate exceeded", "throttled", "throttled"),
         ("Unknown", 429, "", "throttled", "throttled"),
-        ("ThrottlingException", 400, "Daily message quota exceeded.", "relay_down", "relay"),
-        ("TooManyRequestsException", 429, "Daily message quota exceeded", "relay_down", "relay"),
+        ("ThrottlingException", 400, "Daily message quota exceeded.", "relay_down", "quota"),
+        ("TooManyRequestsException", 429, "Daily message quota exceeded", "relay_down", "quota"),
         ("LimitExceededException", 400, "Too many", "relay_down", "relay"),
         ("AccountSuspendedException", 400, "", "relay_down", "relay"),
         ("SendingPausedException", 400, "Sending is paused for configuration set x", "relay_down", "relay"),
+        ("MessageRejected", 400, PAUSED, "relay_down", "relay"),
+        ("BadRequestException", 400, "This account is suspended", "relay_down", "relay"),
         ("MailFromDomainNotVerifiedException", 400, "", "relay_down", "relay"),
         ("NotFoundException", 404, "Configuration set <x> does not exist.", "relay_down", "relay"),
         ("AccessDeniedException", 403, "User: arn:aws:iam::1:user/x is not authorized", "relay_down", "relay"),
         ("ExpiredTokenException", 403, "The security token included in the request is expired", "relay_down", "relay"),
         ("InvalidSignatureException", 403, "Signature expired", "relay_down", "relay"),
         ("Whatever", 403, "", "relay_down", "relay"),
-        ("MessageRejected", 400, NOT_VERIFIED + "ana@example.com", "failed", "policy"),
+        ("MessageRejected", 400, NOT_VERIFIED + "ana@example.com", "refused", "policy"),
         ("MessageRejected", 400, NOT_VERIFIED + "hi@bore.example, ana@example.com", "relay_down", "relay"),
         ("MessageRejected", 400, NOT_VERIFIED + "bore.example", "relay_down", "relay"),
         ("MessageRejected", 400, NOT_VERIFIED + "Bore <hi@bore.example>", "relay_down", "relay"),
-        ("MessageRejected", 400, "Email address is not verified.", "failed", "policy"),
+        ("MessageRejected", 400, "Email address is not verified.", "refused", "policy"),
         ("MessageRejected", 400, "Message length is more than 41943040 bytes long: '50000000'.", "failed", "too_big"),
         ("MessageRejected", 400, "The message contains a virus", "failed", "spam"),
         ("MessageRejected", 400, "Transaction failed: Illegal header 'x'.", "failed", "policy"),
         ("BadRequestException", 400, "Missing final '@domain'", "failed", "bad_mailbox"),
         ("BadRequestException", 400, "Domain contains dot-dot", "failed", "bad_mailbox"),
         ("BadRequestException", 400, "Illegal address", "failed", "bad_mailbox"),
-        ("BadRequestException", 400, "Header name is wrong", "failed", "unknown"),
+        ("BadRequestException", 400, "Header name is wrong", "refused", "unknown"),
+        ("BadRequestException", 400, "Invalid value for FromEmailAddress", "refused", "policy"),
+        ("BadRequestException", 400, "Configuration set name is invalid: x y", "refused", "policy"),
+        ("ValidationException", 400, "1 validation error detected: ToAddresses: bad address", "failed", "bad_mailbox"),
+        ("SerializationException", 400, "", "refused", "unknown"),
+        ("404", 404, "Not Found", "relay_down", "relay"),
+        ("Unknown", 407, "Proxy Authentication Required", "relay_down", "relay"),
         ("RequestEntityTooLarge", 413, "", "failed", "too_big"),
         ("InternalServiceErrorException", 500, "", "transient", "not_accepting"),
         ("ServiceUnavailable", 503, "", "transient", "not_accepting"),
@@ -85,9 +94,9 @@ def test_an_error_becomes_an_outcome(name: str, status: int, text: str, kind: st
 def test_every_row_decides_something() -> None:
     """A row that another one hides would be a trap to whoever reads the table."""
     words = ["", "daily message quota exceeded", "maximum sending rate exceeded", "not verified", "too large", "virus",
-             "address"]  # fmt: skip
+             "address", "sending paused", "Sender"]  # fmt: skip
     names = {name for row in TABLE for name in row.name.replace("(Exception)?", "").split("|")} | {"X"}
-    reached = {row_of(n, s, w) for n in names for s in (200, 400, 401, 413, 429, 500, 503) for w in words}
+    reached = {row_of(n, s, w) for n in names for s in (200, 400, 401, 404, 413, 429, 500, 503) for w in words}
     assert reached == set(TABLE)
 
 
@@ -133,3 +142,17 @@ def test_an_account_tells_its_limits() -> None:
     assert limits_of({"SendQuota": {"Max24HourSend": -1.0, "MaxSendRate": 90.0}}).left_today is None
     assert "paused" in limits_of({"SendingEnabled": False}).refusal
     assert "shut" in limits_of({"EnforcementStatus": "SHUTDOWN", "SendingEnabled": False}).refusal
+
+
+def test_what_the_service_model_says_of_the_account_burns_nobody_and_what_it_says_of_a_message_its_recipient() -> None:
+    """By the words of the model itself: the account, the sending domain, or the content of a message."""
+    of_us, of_it = ("account", "sending domain", "too many", "exist"), ("content",)
+    for shape in ERRORS:
+        words = shape.documentation.lower()
+        kind = outcome_of_error(shape.name, shape.metadata["error"]["httpStatusCode"], "Some words.").kind
+        if any(of in words for of in of_us):
+            assert kind in {"relay_down", "throttled"}, shape.name
+        elif any(of in words for of in of_it):
+            assert kind == "failed", shape.name
+        else:
+            assert kind == "refused", shape.name  # `BadRequestException`: the input is invalid

@@ -82,7 +82,7 @@ def test_errors_of_the_service_model_come_through(server: SesServer, shape: boto
     status = shape.metadata["error"]["httpStatusCode"]
     server.answer = lambda _: error(shape.name, status, "Some words.")
     found = using(settings(server.url), one)
-    assert found.kind in {"throttled", "relay_down", "failed"}
+    assert found.kind in {"throttled", "relay_down", "refused", "failed"}
     assert found.text == f"{shape.name}: Some words."
     assert len(server.sent) == 1  # nothing is tried again behind our back
 

@@ -54,6 +54,7 @@ REPLIES: list[tuple[Stage, int, str, str, str]] = [
     ("message", 432, "something new", "transient", "not_accepting"),
     ("message", 599, "something new", "failed", "unknown"),
     # Amazon SES
+    ("message", 554, "Message rejected: Sending paused for this account. For more information", "relay_down", "relay"),
     ("mail", 421, "Too many concurrent SMTP connections", "throttled", "throttled"),
     ("mail", 454, "Temporary authentication failure", "relay_down", "relay"),
     ("mail", 530, "Authentication required", "relay_down", "relay"),
