@@ -222,11 +222,14 @@ def command(access: Access, order: CampaignCommand) -> Answer:
         deadline = time.monotonic() + ANSWER_WITHIN
 
         def seen() -> bool:
+            nonlocal deadline
             now = table.get(campaign_id)
             if now is None or _late(deadline):
                 return now is not None
             if order.action == "resolve" and before is not None:
-                return now.in_doubt < before.in_doubt
+                if now.in_doubt < before.in_doubt:  # by some of the batches; another one may yet say that it cannot
+                    deadline = min(deadline, time.monotonic() + REFUSED_WITHIN)
+                return now.in_doubt < before.in_doubt and (order.address is not None or not now.in_doubt)
             return now.state in wanted if wanted is not None else now != before
 
         refused = _refusal(access, CAMPAIGN_COMMANDS, place, seen)

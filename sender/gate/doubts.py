@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schemas.chunk import ChunkResult, Evidence
 from schemas.command import GateCommand
+from schemas.words import counted
 from sender.gate import ranges as rs
 from sender.gate.decision import Dead, Turn
 from sender.gate.ending import reopen
@@ -34,14 +35,14 @@ def resolve(turn: Turn, campaign: CampaignRow, command: GateCommand) -> None:
                 turn, campaign, batch, "resolve",
                 resolution=command.resolution, address=command.address, indices=tuple(doubtful),
             )  # fmt: skip
-    if command.address is not None:
+    if waiting or command.address is not None:
         asked = Asked(waiting, command.model_dump(mode="json"))
         campaign.asked.append(asked)
         _done(turn, campaign, asked)
 
 
 def answered(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkResult) -> None:
-    """The owner of a batch has looked for an address among those in doubt."""
+    """The owner of a batch has done what was ordered about those in doubt, or about one with an address."""
     for asked in list(campaign.asked):
         if asked.waiting.get(str(batch.number)) == result.order:
             del asked.waiting[str(batch.number)]
@@ -51,23 +52,39 @@ def answered(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkRe
 
 
 def _done(turn: Turn, campaign: CampaignRow, asked: Asked) -> None:
-    """Every batch has answered. An order that was about nobody is a dead letter."""
+    """Every batch has answered. An order that was about nobody is a dead letter, and so is one about all of them that
+    not every batch could carry out."""
     if asked.waiting:
         return
     campaign.asked.remove(asked)
-    if not asked.found:
-        command = GateCommand.model_validate(asked.command)
-        error = (
-            f"resolve: nobody in doubt in campaign {campaign.campaign_id} has the address {command.address} (capital "
-            f"and small letters before the @ count); `rampa campaign recipients {campaign.campaign_id} --state "
-            "in_doubt` shows those there are"
-        )
-        if asked.aside:
-            error = (
-                f"resolve: nobody with the address {command.address} was settled, but not every batch could be asked. "
-                f"Say it again when this is mended: {asked.aside}"
-            )
+    command = GateCommand.model_validate(asked.command)
+    if command.address is None:
+        error = _not_all(asked) if asked.aside else None
+    else:
+        error = None if asked.found else _nobody(asked, campaign.campaign_id, command.address)
+    if error is not None:
         turn.out.dead.append(Dead(error, command=command))
+
+
+def _not_all(asked: Asked) -> str:
+    return (
+        f"resolve: {counted(asked.found, 'recipient was', 'recipients were')} settled, but a batch is put aside and "
+        "nobody of it was. Say it again when a sender has been started that can read and handle the batch (`rampa dlq "
+        f"list` shows what is wrong with it): {asked.aside}"
+    )
+
+
+def _nobody(asked: Asked, campaign_id: str, address: str) -> str:
+    if asked.aside:
+        return (
+            f"resolve: nobody with the address {address} was settled, but not every batch could be asked. "
+            f"Say it again when this is mended: {asked.aside}"
+        )
+    return (
+        f"resolve: nobody in doubt in campaign {campaign_id} has the address {address} (capital "
+        f"and small letters before the @ count); `rampa campaign recipients {campaign_id} --state "
+        "in_doubt` shows those there are"
+    )
 
 
 def evidence(turn: Turn, given: Evidence) -> None:

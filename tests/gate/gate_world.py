@@ -392,7 +392,8 @@ class World:
                 for i in range(start, end):
                     if batch.outcome.get(i) == "in_doubt":
                         batch.outcome[i] = "accepted" if control.resolution == "accepted" else "failed"
-            self._answer(batch, list(batch.finals.values())[-1])
+            final = list(batch.finals.values())[-1]
+            self._answer(batch, final.model_copy(update={"order": control.version, "resolved": 1}))
 
     def _settle(self, batch: Owned, control: BatchControl) -> None:
         """Whoever is in doubt, or waits to be sent to again, has his message."""

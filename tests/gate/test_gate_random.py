@@ -111,6 +111,7 @@ def test_figures_add_up_whatever_happens(
     for campaign in list(world.core.tables.campaigns):
         world.command("resume", campaign)
     world.run()
+    assert not any(c.asked for c in world.core.tables.campaigns.values())
     for progress in world.standing():
         assert progress.waiting == progress.in_flight == 0
         assert progress.batches.total == progress.batches.completed + progress.batches.cancelled

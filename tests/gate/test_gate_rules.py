@@ -757,6 +757,30 @@ def test_an_owner_who_has_put_the_batch_aside_answers_an_order_about_an_address_
     assert world.core.tables.campaigns["c"].batches[1].in_doubt == [(3, 5)]
 
 
+@pytest.mark.parametrize("resolution", ["accepted", "drop"])
+def test_an_order_about_all_in_doubt_says_which_batch_could_not_carry_it_out(resolution: str) -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(10, interval=0)), [10, 10]))
+    (_, first), (_, second) = world.chunks
+    world.give(result(first, accepted=8, in_doubt=[(3, 5)]))
+    world.give(result(second, accepted=8, in_doubt=[(1, 3)]))
+    one, other = controls(world, "resolve", resolution=resolution)
+    settled = {"order": one.version, "resolved": 2, "settled": ((3, 5),)}
+    ends = {"accepted": 10} if resolution == "accepted" else {"accepted": 8, "failed": ((3, 5),)}
+    world.give(result(first, 2, **ends).model_copy(update=settled))
+    assert world.dead == []
+    aside = {"permit_id": "", "version": 0, "order": other.version, "aside": True, "detail": "row c/2#0 is broken"}
+    world.give(result(second, 2).model_copy(update=aside))
+    assert "2 recipients were settled, but a batch is put aside" in world.dead[0].error
+    assert "batch 2: row c/2#0 is broken" in world.dead[0].error
+    assert world.dead[0].command is not None
+    assert (world.core.tables.campaigns["c"].asked, len(world.dead)) == ([], 1)
+    done = controls(world, "resolve", resolution=resolution)
+    assert [c.batch_number for c in done] == [2]
+    world.give(result(second, 2, accepted=10).model_copy(update={"order": done[0].version, "resolved": 2}))
+    assert (world.core.tables.campaigns["c"].asked, len(world.dead)) == ([], 1)
+
+
 def test_who_is_open_again_in_a_campaign_that_was_cancelled_is_cancelled() -> None:
     world = silent(settings(warm=True))
     world.give(*plan(gate_campaign(size=20, strategy=batch_strategy(10)), [10, 10]))
