@@ -128,8 +128,8 @@ class BatchRow:
 
 @dataclass(slots=True)
 class Asked:
-    """An order about those in doubt, or about one with an address, while owners carry it out. `waiting`: batch number to
-    the order's version there."""
+    """An order about those in doubt, or about one with an address, while owners carry it out. `waiting`: batch number
+    to the order's version there."""
 
     waiting: dict[str, int]
     command: dict[str, Any]

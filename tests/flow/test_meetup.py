@@ -16,6 +16,7 @@ import pytest
 from pipeline import Pipeline, request
 from waiting import eventually
 
+from console.domains import standings
 from schemas.event import MailEvent
 from schemas.evidence import evidence_of
 from schemas.progress import CampaignProgress
@@ -26,7 +27,7 @@ from streams.clients import Kafka
 from streams.table import read_topic
 
 PEOPLE = 181
-DOUBTFUL = ("kept", "lost", "dropped", "seen")
+DOUBTFUL = ("kept", "lost", "dropped", "seen", "waits")
 RULES = [
     Drop(at="data", every=30),
     Drop(at="message", when="after", every=30),
@@ -86,7 +87,7 @@ def test_who_is_in_doubt_is_listed_and_settled_one_by_one(pipeline: Pipeline) ->
     p = pipeline
     p.submit(meetup(*(f"{name}@doubt.example" for name in DOUBTFUL)))
     done = p.wait("meetup", "completed")
-    assert (done.accepted, done.in_doubt) == (PEOPLE - 4, 4)
+    assert (done.accepted, done.in_doubt) == (PEOPLE - 5, 5)
     listed = rampa(p, "recipients", "meetup", "--state", "in_doubt", "--json").stdout.splitlines()
     places = {f["email"].partition("@")[0]: (f["batch_number"], f["index"]) for f in map(json.loads, listed)}
     assert sorted(places) == sorted(DOUBTFUL)
@@ -96,19 +97,28 @@ def test_who_is_in_doubt_is_listed_and_settled_one_by_one(pipeline: Pipeline) ->
 
     kept = rampa(p, "resolve", "meetup", "--accepted", "--address", "kept@DOUBT.example")
     assert kept.returncode == 0, kept.stderr
-    figures(p, accepted=PEOPLE - 3, in_doubt=3)
+    figures(p, accepted=PEOPLE - 4, in_doubt=4)
     assert rampa(p, "resolve", "meetup", "--drop", "--address", "dropped@doubt.example").returncode == 0
-    figures(p, accepted=PEOPLE - 3, in_doubt=2, failed=1)
+    figures(p, accepted=PEOPLE - 4, in_doubt=3, failed=1)
 
     # a program that is not ours, which knows an address and nothing else
     p.command("meetup", "resolve", resolution="resend", address="lost@doubt.example")
-    figures(p, accepted=PEOPLE - 2, in_doubt=1, failed=1)
+    figures(p, accepted=PEOPLE - 3, in_doubt=2, failed=1)
     p.command("meetup", "resolve", resolution="resend", address="lost@doubt.example")
     letters = eventually(lambda: p.dead_letters(GATE_INPUTS), 30)
     assert ["nobody in doubt in campaign meetup has the address lost@" in x["error"] for x in letters or ()] == [True]
 
     show_that_it_arrived(p, *places["seen"])
-    figures(p, accepted=PEOPLE - 1, in_doubt=0, failed=1)
+    figures(p, accepted=PEOPLE - 2, in_doubt=1, failed=1)
+
+    p.domain_command("bore.example", "pause")
+    eventually(lambda: standings(p.access)[0]["paused"], 30)
+    p.command("meetup", "resolve", resolution="resend")
+    figures(p, accepted=PEOPLE - 2, in_doubt=0, waiting=1, failed=1)
+    show_that_it_arrived(p, *places["waits"])  # before he is sent to again
+    figures(p, accepted=PEOPLE - 1, in_doubt=0, waiting=0, failed=1)
+    p.domain_command("bore.example", "resume")
+    eventually(lambda: not standings(p.access)[0]["paused"], 30)
     assert p.wait("meetup", "completed").accepted == PEOPLE - 1
     assert (len(mailed(p)), max(mailed(p).values())) == (PEOPLE, 1)  # who was dropped had been taken, too
     assert p.dead_letters(CAMPAIGN_COMMANDS) == []
