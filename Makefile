@@ -9,7 +9,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/runtime  ## watch 4200 people being mailed over 23 warm-up days, in about a minute
 	$(BIN)/rampa demo
@@ -26,10 +26,23 @@ lint: .venv/dev  ## style and types
 	$(BIN)/mypy
 	for f in $$(git ls-files '*conftest.py'); do MYPYPATH=tests $(BIN)/mypy --exclude '^$$' $$f || exit 1; done
 
+compiled: .venv/dev  ## build/compiled: the same tree, what is done for each message compiled to C
+	@bash .ci/packages compiler
+	@echo "compiling (about a minute)"
+	@rm -rf build/compiled && mkdir -p build
+	@RAMPA_COMPILE=1 $(BIN)/python setup.py -q build --build-lib build/compiled --build-temp build/temp >build/compiled.log 2>&1 \
+	  || { tail -n 30 build/compiled.log >&2; exit 1; }
+
+test-compiled: compiled packages kafka  ## the sender's tests and some campaigns on that tree
+	PYTHONPATH=$(CURDIR)/build/compiled PYTHONSAFEPATH=1 RAMPA_COMPILED=1 $(BIN)/pytest -n 2 --dist loadfile $(COMPILED_TESTS) $(PYTEST_ARGS)
+
+COMPILED_TESTS := tests/test_compiled.py tests/sender tests/sender_smtp tests/sender_message tests/sender_ses tests/flow/test_one_campaign.py \
+  tests/flow/test_takeover.py tests/flow/test_chaos.py tests/flow/test_meetup.py
+
 chaos: .venv/dev packages kafka  ## long runs with processes killed and suspended at random
 	$(BIN)/pytest -m chaos -o timeout=5400 $(PYTEST_ARGS)
 
-bench: .venv/dev packages kafka  ## measure; results go to bench/results/
+bench: compiled packages kafka  ## measure; results go to bench/results/
 	for b in startup messages planning gate simulator_speed planning_kafka send journal whole_pipeline; do $(BIN)/python bench/$$b.py || exit 1; done
 
 kafka: .venv/runtime  ## fetch Apache Kafka's jars into .kafka
@@ -67,4 +80,4 @@ PIP = $(BIN)/python -m pip install -q --disable-pip-version-check --require-hash
 clean:  ## remove .venv, caches and .kafka
 	rm -rf .venv .kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
-.PHONY: help demo setup test lint chaos bench kafka packages lock clean
+.PHONY: help demo setup test test-compiled compiled lint chaos bench kafka packages lock clean

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench"), str(ROOT / "tests"), str(ROOT / "tests" / "sender"),
                 str(ROOT / "tests" / "flow")]  # fmt: skip
 
+import tree  # noqa: E402 - beside this file, which is run as __main__
 from sending import Gate, people  # noqa: E402 - of tests/sender: this file runs as __main__
 from whole_pipeline import PARAGRAPH, cpu_seconds, peak_mb, sink  # noqa: E402
 
@@ -110,7 +111,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--connections", type=int, default=10)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    tree.add_option(parser)
     args = parser.parse_args()
+    tree.use(plain=args.plain)
     found: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -140,7 +143,8 @@ def write(args: argparse.Namespace, found: dict[str, list[dict[str, float]]], pe
     cost = 1 - medians["with"]["mails_per_second"] / medians["without"]["mails_per_second"]
     document = {
         "python": platform.python_version(), "cores": os.cpu_count(), "mails": args.mails,
-        "connections": args.connections, **medians, "journal_costs": round(cost, 3), "aim": AIM,
+        "connections": args.connections, "compiled": not args.plain, **medians,
+        "journal_costs": round(cost, 3), "aim": AIM,
     }  # fmt: skip
     args.out.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document, indent=1))

@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE / "sending")]
+sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "sending")]
 
+import tree  # noqa: E402 - beside this file, which is run as __main__
 from letter import HTML, TEXT, built  # noqa: E402
 
 from simulator.process import SimulatorProcess  # noqa: E402
@@ -201,9 +202,8 @@ def measure(row: Row, ports: dict[str, int], connections: int, count: int) -> Me
     """One run of one client. Raises RuntimeError when it fails."""
     filled = {"port": str(ports[row.target]), "connections": str(connections), "count": str(count)}
     command = on_core(CLIENT_CORE, *(part.format(**filled) if "{" in part else part for part in row.command))
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     watch = Resident(process.pid)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
@@ -298,7 +298,9 @@ def main() -> None:
     p.add_argument("--seconds", type=float, default=3.0, help="of each run")
     p.add_argument("--only", help="scenes with this name")
     p.add_argument("--dry", action="store_true", help="print, do not write")
+    tree.add_option(p)
     options = p.parse_args()
+    tree.use(HERE / "sending", plain=options.plain)
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as made:
         nodemailer, version = install_nodemailer(Path(made))
@@ -311,7 +313,7 @@ def main() -> None:
     print("\n".join(reached))
     document = {
         "python": platform.python_version(), "nodemailer": version, "message_octets": len(bytes(built(1))),
-        "cores": len(CORES), "runs": options.runs, "aims": reached, "results": results,
+        "cores": len(CORES), "compiled": not options.plain, "runs": options.runs, "aims": reached, "results": results,
     }  # fmt: skip
     if not options.dry:
         RESULTS.parent.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 """The whole pipeline: from a request on a topic to the last mail, with journal, spool and events.
 
-    python bench/whole_pipeline.py [MAILS ...] [--connections 10] [--runs 3] [--simulator] [--senders 1]
+    python bench/whole_pipeline.py [MAILS ...] [--connections 10] [--runs 3] [--simulator] [--senders 1] [--plain]
 
 Apache Kafka, planner, gate, sender and the receiving server (Postfix's `smtp-sink`, else our simulator) are processes
 of this machine. Figures: mails a second from the request to the campaign's end, and from the first mail to the last;
@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "flow")]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench"), str(ROOT / "tests"), str(ROOT / "tests" / "flow")]
 
+import tree  # noqa: E402 - beside this file, which is run as __main__
 from pipeline import Pipeline  # noqa: E402 - of tests/flow: this file runs as __main__
 from waiting import eventually  # noqa: E402
 
@@ -167,7 +168,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--simulator", action="store_true", help="mail to our simulator (CHUNKING), not to smtp-sink")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    tree.add_option(parser)
     args = parser.parse_args()
+    tree.use(plain=args.plain)
     relay = {"connections": args.connections, "messages_per_connection": 100_000}
     with (
         tempfile.TemporaryDirectory() as made,
@@ -195,7 +198,8 @@ def main() -> None:
 def write(args: argparse.Namespace, found: list[dict[str, Any]]) -> None:
     document = {
         "python": platform.python_version(), "cores": os.cpu_count(), "connections": args.connections,
-        "batch": args.batch, "senders": args.senders, "sink": "simulator" if args.simulator else "smtp-sink",
+        "batch": args.batch, "compiled": not args.plain,
+        "senders": args.senders, "sink": "simulator" if args.simulator else "smtp-sink",
         "results": found,
     }  # fmt: skip
     args.out.write_text(json.dumps(document, indent=1) + "\n")

@@ -13,7 +13,7 @@ from schemas.journal import WINDOW
 from sender.journal.recovery import settled_by
 from sender.journal.report import Stopped
 from sender.journal.rows import as_recorded
-from sender.journal.spool_lines import Fate
+from sender.journal.spool_evidence import Fate
 from sender.journal.values import BatchJournal, Clue, Ended
 from sender.message.envelope import MessageName, message_id
 from sender.traffic import BatchKey, prefetch_limit

@@ -10,7 +10,7 @@ from typing import Protocol
 from schemas.chunk import Chunk
 from schemas.journal import WINDOW
 from sender.journal.report import Stopped
-from sender.journal.spool_lines import Fate
+from sender.journal.spool_evidence import Fate
 from sender.journal.values import Clue, Ended
 
 BatchKey = tuple[str, int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sender.journal.spool_lines import Fate
+from sender.journal.spool_evidence import Fate
 from sender.journal.values import Ended, EndKind
 
 _KINDS: dict[str, EndKind] = {"accepted": "accepted", "failed": "failed", "lost_after": "in_doubt"}

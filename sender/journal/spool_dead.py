@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sender.journal import spool_lines as lines
-from sender.journal.spool_lines import Evidence, Fate, Missing
+from sender.journal.spool_evidence import Evidence, Fate, Missing, identity, read
 
 __all__ = ["Evidence", "Fate", "boot_id", "read_dead", "sweep"]
 
@@ -41,7 +40,7 @@ def read_dead(directory: Path, name: str, boot: str) -> Evidence | None:
             return None
         files = {int(f.suffix[1:]): f.read_bytes() for f in directory.glob(f"{token}.*") if f.suffix[1:].isdigit()}
     try:
-        found = lines.read(files)
+        found = read(files)
     except Missing as e:
         found = Evidence(damage=str(e))
     if found.damage:
@@ -74,7 +73,7 @@ def _of_other_boot(files: Iterable[Path], boot: str) -> bool:
     for file in files:
         if file.suffix[1:].isdigit():
             with file.open("rb") as opened:
-                head = lines.identity(opened.readline(1 << 16))
+                head = identity(opened.readline(1 << 16))
             return head is not None and head["spool"].partition("@")[2] != boot
     return False
 

@@ -44,8 +44,8 @@ class ReplyReader:
     def feed(self, data: bytes) -> list[Reply]:
         """The replies that are complete now; look at `problem` afterwards."""
         if self.problem is not None:
-            return []
-        if self._rest:
+            data = b""
+        elif self._rest:
             data = self._rest + data
         lines = data.split(b"\n")
         rest = self._rest = lines.pop()

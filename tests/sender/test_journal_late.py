@@ -10,7 +10,8 @@ from journals import HOUR, NOON, chunk, control
 
 from sender.held import left_behind
 from sender.journal import core, late, orders, rows
-from sender.journal.spool_lines import MAY_HAVE_BEGUN, NEVER_BEGUN, Fate, SpoolEnd
+from sender.journal.spool_evidence import MAY_HAVE_BEGUN, NEVER_BEGUN, Fate
+from sender.journal.spool_lines import SpoolEnd
 from sender.journal.values import BatchJournal, Ended
 
 END = SpoolEnd("accepted", NOON + timedelta(minutes=1), 2, 250, "2.0.0", "", "Ok", "id-7")

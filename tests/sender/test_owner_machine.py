@@ -20,7 +20,8 @@ from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.event import MailEvent
 from sender.journal import core, rows
 from sender.journal.report import Stopped
-from sender.journal.spool_lines import NEVER_BEGUN, Fate, SpoolEnd
+from sender.journal.spool_evidence import NEVER_BEGUN, Fate
+from sender.journal.spool_lines import SpoolEnd
 from sender.journal.values import Clue, Ended
 from sender.owner import SPOOL_SECONDS, Owner, Topics
 from sender.smtp.outcomes import Kind

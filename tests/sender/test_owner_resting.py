@@ -12,7 +12,8 @@ from test_owner_poison import Desk, Runs, doubtful, events, is_aside, letters, r
 from schemas.chunk import Chunk
 from sender import batches
 from sender.journal import core, rows
-from sender.journal.spool_lines import NEVER_BEGUN, Fate, SpoolEnd
+from sender.journal.spool_evidence import NEVER_BEGUN, Fate
+from sender.journal.spool_lines import SpoolEnd
 from sender.journal.values import Clue, Ended
 from sender.traffic import Known, Readable
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sender.journal.spool import Slip, Spool, SpoolEnd, SpoolFull, SpoolLost
 from sender.journal.spool_dead import Evidence, Fate, boot_id, read_dead, sweep
-from sender.journal.spool_lines import read
+from sender.journal.spool_evidence import read
 
 NOW = datetime(2026, 2, 2, 9, 0, tzinfo=UTC)
 TAKEN = SpoolEnd("accepted", NOW, 1, 250, "2.0.0", "", "Ok: queued as 4Xy", "4Xy")

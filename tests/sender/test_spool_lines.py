@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.journal import spool_lines as lines
-from sender.journal.spool_lines import MAY_HAVE_BEGUN, NEVER_BEGUN, TEXT_KEPT, Fate, Missing, SpoolEnd
+from sender.journal.spool_evidence import MAY_HAVE_BEGUN, NEVER_BEGUN, Fate, Missing, identity, read
+from sender.journal.spool_lines import TEXT_KEPT, SpoolEnd
 from sender.smtp.outcomes import Kind, Outcome, Reason
 
 NOW = datetime(2026, 2, 2, 9, 0, 0, 123456, tzinfo=UTC)
@@ -46,9 +47,7 @@ def test_what_is_written_is_read(
     campaign: str, batch: int, index: int, round_: int, permit: str, end: SpoolEnd
 ) -> None:
     slip = lines.slip(3, (campaign, batch, round_, permit))
-    found = lines.read(
-        {1: file(slip, lines.begin(3, index, 4), lines.begin(3, index + 1, 1), lines.end(3, index, end))}
-    )
+    found = read({1: file(slip, lines.begin(3, index, 4), lines.begin(3, index + 1, 1), lines.end(3, index, end))})
     assert found.damage == ""
     assert found.of(campaign, batch, index, round_) == Fate("ended", end.tries, end)
     assert found.of(campaign, batch, index + 1, round_) == MAY_HAVE_BEGUN
@@ -58,7 +57,7 @@ def test_what_is_written_is_read(
 
 def test_a_reply_that_is_no_text_is_kept_as_well_as_it_can_be() -> None:
     text = b"caf\xe9 \x00 \n".decode("utf-8", "surrogateescape")
-    found = lines.read({1: file(SLIP, lines.begin(3, 0, 1), lines.end(3, 0, TAKEN._replace(text=text)))})
+    found = read({1: file(SLIP, lines.begin(3, 0, 1), lines.end(3, 0, TAKEN._replace(text=text)))})
     assert found.of("c", 7, 0, 0) == Fate("ended", 1, TAKEN._replace(text="caf? \x00 \n"))
 
 
@@ -72,14 +71,14 @@ def test_a_last_line_torn_at_any_byte_is_as_if_it_were_not_there() -> None:
     before = file(SLIP, lines.begin(3, 0, 1), lines.end(3, 0, TAKEN), lines.begin(3, 1, 1))
     whole = file(SLIP, lines.begin(3, 0, 1), lines.end(3, 0, TAKEN), lines.begin(3, 1, 1), lines.end(3, 1, TAKEN))
     for cut in range(len(before), len(whole)):
-        assert lines.read({1: whole[:cut]}) == lines.read({1: before})
-    assert lines.read({1: whole}).of("c", 7, 1, 0).state == "ended"
+        assert read({1: whole[:cut]}) == read({1: before})
+    assert read({1: whole}).of("c", 7, 1, 0).state == "ended"
 
 
 def test_a_file_cut_at_any_byte_is_read_up_to_there() -> None:
     whole = file(SLIP, *(lines.begin(3, i, 1) for i in range(20)))
     for cut in range(len(file()), len(whole)):
-        found = lines.read({1: whole[:cut]})
+        found = read({1: whole[:cut]})
         complete = whole[:cut].count(b"\n") - 2
         assert [found.of("c", 7, i, 0).state for i in range(20)] == [
             "begun" if i < complete else "never" for i in range(20)
@@ -94,7 +93,7 @@ def test_whatever_is_damaged_in_the_middle_nothing_after_it_is_believed(data: st
     line = bytearray(whole[at])
     line[data.draw(st.integers(0, len(line) - 1))] ^= data.draw(st.integers(1, 255))
     how = data.draw(st.sampled_from([bytes(line), b"", whole[at][:-5]]))  # changed, gone, torn
-    found = lines.read({1: b"".join([*whole[:at], how, *whole[at + 1 :]])})
+    found = read({1: b"".join([*whole[:at], how, *whole[at + 1 :]])})
     assert found.damage != ""
     ended_before = max(0, at - 8)
     for i in range(8):
@@ -103,7 +102,7 @@ def test_whatever_is_damaged_in_the_middle_nothing_after_it_is_believed(data: st
 
 def test_after_damage_only_a_reply_that_settles_is_believed() -> None:
     refused = TAKEN._replace(kind="transient", code=451)
-    found = lines.read({1: file(SLIP, lines.end(3, 0, TAKEN), lines.end(3, 1, refused)) + b"nonsense\n"})
+    found = read({1: file(SLIP, lines.end(3, 0, TAKEN), lines.end(3, 1, refused)) + b"nonsense\n"})
     assert found.of("c", 7, 0, 0).state == "ended"
     assert found.of("c", 7, 1, 0) == Fate("begun", 1)
     assert found.of("c", 7, 2, 0) == Fate("begun", 1)
@@ -111,20 +110,20 @@ def test_after_damage_only_a_reply_that_settles_is_believed() -> None:
 
 def test_a_line_of_another_version_counts_as_damage() -> None:
     for payload in (b"x1", b"b9 1 1", b"e[3]", b"e{", b"b3 1"):
-        assert lines.read({1: file(SLIP, payload)}).damage != ""
+        assert read({1: file(SLIP, payload)}).damage != ""
 
 
 def test_the_last_record_decides_over_all_generations() -> None:
     refused = TAKEN._replace(kind="transient", code=451)
     one = file(SLIP, lines.begin(3, 0, 1), lines.end(3, 0, refused), b"n2")
     two = file(lines.slip(3, ("c", 7, 0, "main:1")), lines.begin(3, 0, 2), number=2, kept=[1])
-    assert lines.read({1: one}.copy() | {2: two}).of("c", 7, 0, 0) == Fate("begun", 2)
+    assert read({1: one}.copy() | {2: two}).of("c", 7, 0, 0) == Fate("begun", 2)
 
 
 def test_a_slip_number_means_what_its_own_generation_says() -> None:
     one = file(lines.slip(1, ("c", 7, 0, "p")), lines.begin(1, 0, 1), b"n2")
     two = file(lines.slip(1, ("d", 8, 0, "p")), lines.begin(1, 5, 1), number=2, kept=[1])
-    found = lines.read({1: one, 2: two})
+    found = read({1: one, 2: two})
     assert found.of("c", 7, 0, 0).state == found.of("d", 8, 5, 0).state == "begun"
     assert found.of("c", 7, 5, 0).state == "never"
 
@@ -137,18 +136,18 @@ def test_nobody_of_whom_a_spool_says_nothing_was_begun_and_a_begin_is_a_try() ->
 
 
 def test_only_a_head_in_order_tells_whose_a_file_is() -> None:
-    found = lines.identity(file(number=3, kept=[1]))
+    found = identity(file(number=3, kept=[1]))
     assert found == {"spool": "s@b", "generation": 3, "kept": [1]}
-    assert lines.identity(file()[:-1]) is None
-    assert lines.identity(bytes([file()[0] ^ 1]) + file()[1:]) is None
+    assert identity(file()[:-1]) is None
+    assert identity(bytes([file()[0] ^ 1]) + file()[1:]) is None
     other, _ = lines.line(SLIP, 0)
-    assert lines.identity(other) is None
+    assert identity(other) is None
 
 
 def test_the_first_damage_is_the_one_that_is_named() -> None:
     one = file(SLIP, lines.begin(3, 0, 1)) + b"nonsense\n"
     two = file(SLIP, number=2, kept=[1]) + b"nonsense\n"
-    assert lines.read({1: one, 2: two}).damage.startswith("generation 1 ")
+    assert read({1: one, 2: two}).damage.startswith("generation 1 ")
 
 
 @pytest.mark.parametrize(
@@ -165,30 +164,30 @@ def test_the_first_damage_is_the_one_that_is_named() -> None:
 )
 def test_a_file_that_is_gone_leaves_no_evidence(files: dict[int, bytes], why: str) -> None:
     with pytest.raises(Missing, match=why):
-        lines.read(files)
+        read(files)
 
 
 def test_a_file_that_was_removed_because_it_was_settled_is_not_missed() -> None:
-    assert lines.read({2: file(b"r1", number=2, kept=[1])}).damage == ""
-    assert lines.read({3: file(b"r1", b"r2", number=3, kept=[1, 2])}).damage == ""
+    assert read({2: file(b"r1", number=2, kept=[1])}).damage == ""
+    assert read({3: file(b"r1", b"r2", number=3, kept=[1, 2])}).damage == ""
 
 
 def test_a_settlement_is_known_when_the_file_that_said_it_is_settled_too() -> None:
     two = file(SLIP, lines.begin(3, 0, 1), b"n3", number=2, kept=[1])  # generation 3 said r1
-    assert lines.read({2: two, 4: file(b"r3", number=4, kept=[2, 3])}).of("c", 7, 0, 0).state == "begun"
+    assert read({2: two, 4: file(b"r3", number=4, kept=[2, 3])}).of("c", 7, 0, 0).state == "begun"
 
 
 def test_a_new_file_without_its_first_line_was_never_used() -> None:
     one = file(SLIP, lines.begin(3, 0, 1))
     for torn in (b"", file(number=2, kept=[1])[:-1]):
-        assert lines.read({1: one, 2: torn}) == lines.read({1: one})
+        assert read({1: one, 2: torn}) == read({1: one})
 
 
 def test_a_torn_file_that_another_one_follows_is_damage() -> None:
-    assert lines.read({1: file(SLIP) + b"1234", 2: file(number=2, kept=[1])}).damage != ""
+    assert read({1: file(SLIP) + b"1234", 2: file(number=2, kept=[1])}).damage != ""
 
 
 def test_only_a_first_line_tells_whose_file_it_is() -> None:
-    assert (lines.identity(file()) or {})["spool"] == "s@b"
+    assert (identity(file()) or {})["spool"] == "s@b"
     for data in (b"", b"00000000 h{}\n", file()[:-1], file()[1:], b"nonsense\n"):
-        assert lines.identity(data) is None
+        assert identity(data) is None

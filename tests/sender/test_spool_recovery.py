@@ -8,7 +8,8 @@ from typing import get_args
 import pytest
 
 from sender.journal.recovery import settled_by
-from sender.journal.spool_lines import MAY_HAVE_BEGUN, NEVER_BEGUN, Fate, SpoolEnd
+from sender.journal.spool_evidence import MAY_HAVE_BEGUN, NEVER_BEGUN, Fate
+from sender.journal.spool_lines import SpoolEnd
 from sender.journal.values import Ended
 from sender.smtp.outcomes import Kind
 
