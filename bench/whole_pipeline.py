@@ -1,6 +1,6 @@
 """The whole pipeline: from a request on a topic to the last mail, with journal, spool and events.
 
-    python bench/whole_pipeline.py [MAILS ...] [--connections 10] [--runs 3] [--simulator] [--senders 1] [--plain]
+    python bench/whole_pipeline.py [MAILS ...] [--connections 20] [--runs 3] [--simulator] [--senders 1] [--plain]
 
 Apache Kafka, planner, gate, sender and the receiving server (Postfix's `smtp-sink`, else our simulator) are processes
 of this machine. Figures: mails a second from the request to the campaign's end, and from the first mail to the last;
@@ -162,7 +162,7 @@ def median(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("mails", nargs="*", type=int, default=[200_000])
-    parser.add_argument("--connections", type=int, default=10)
+    parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--batch", type=int, default=5000)
     parser.add_argument("--senders", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3)

@@ -40,7 +40,7 @@ RETIRED = 5.0
 """Seconds after which a connection that the relay refused is tried again while others work."""
 OVER_BUDGET = 3
 """Recipients one after the other for whom the template takes too long: each keeps all others waiting."""
-SAY = 0.01
+SAY = 0.02
 """Seconds for which outcomes are gathered before the owner is told."""
 STALE = 0.1
 """Seconds between two looks whether this process is still the owner."""
