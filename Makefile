@@ -30,11 +30,11 @@ compiled: .venv/dev  ## build/compiled: the same tree, what is done for each mes
 	@bash .ci/packages compiler
 	@echo "compiling (about a minute)"
 	@rm -rf build/compiled && mkdir -p build
-	@RAMPA_COMPILE=1 $(BIN)/python setup.py -q build --build-lib build/compiled --build-temp build/temp >build/compiled.log 2>&1 \
+	@WITH_MYPYC=1 $(BIN)/python setup.py -q build --build-lib build/compiled --build-temp build/temp >build/compiled.log 2>&1 \
 	  || { tail -n 30 build/compiled.log >&2; exit 1; }
 
 test-compiled: compiled packages kafka  ## the sender's tests and some campaigns on that tree
-	PYTHONPATH=$(CURDIR)/build/compiled PYTHONSAFEPATH=1 RAMPA_COMPILED=1 $(BIN)/pytest -n 2 --dist loadfile $(COMPILED_TESTS) $(PYTEST_ARGS)
+	PYTHONPATH=$(CURDIR)/build/compiled PYTHONSAFEPATH=1 EXPECT_COMPILED=1 $(BIN)/pytest -n 2 --dist loadfile $(COMPILED_TESTS) $(PYTEST_ARGS)
 
 COMPILED_TESTS := tests/test_compiled.py tests/sender tests/sender_smtp tests/sender_message tests/sender_ses tests/flow/test_one_campaign.py \
   tests/flow/test_takeover.py tests/flow/test_chaos.py tests/flow/test_meetup.py

@@ -1,4 +1,4 @@
-"""With RAMPA_COMPILE=1 the modules of compiled.txt are compiled to C by mypyc, from the same source.
+"""With WITH_MYPYC=1 the modules of compiled.txt are compiled to C by mypyc, from the same source.
 
 They are what a sender does for each message. Without it everything is plain Python, and does the same, slower.
 `make compiled` builds a tree with it, and the image of the Dockerfile has it. It needs a C compiler, and mypy.
@@ -17,7 +17,7 @@ from setuptools import setup
 
 def extensions() -> list[object]:
     """Raises ImportError when mypy is not there."""
-    if os.environ.get("RAMPA_COMPILE") != "1":
+    if os.environ.get("WITH_MYPYC") != "1":
         return []
     from mypyc.build import mypycify
 

@@ -24,7 +24,7 @@ def use(*more: Path, plain: bool) -> None:
     if not plain and (late := _other_than_here()):
         raise SystemExit(f"{late} is not in {COMPILED} as it is here: `make compiled`, or measure with --plain")
     path = os.pathsep.join(map(str, (tree, *more)))
-    os.environ |= {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "RAMPA_TREE": str(tree)}
+    os.environ |= {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "BENCH_TREE": str(tree)}
 
 
 def _other_than_here() -> str | None:

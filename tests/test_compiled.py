@@ -18,7 +18,7 @@ def is_binary(path: str) -> bool:
 
 
 def test_either_all_that_is_to_be_compiled_is_or_nothing() -> None:
-    wanted = os.environ.get("RAMPA_COMPILED") == "1"
+    wanted = os.environ.get("EXPECT_COMPILED") == "1"
     assert {path: is_binary(path) for path in MODULES} == dict.fromkeys(MODULES, wanted)
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [os.environ.get("RAMPA_TREE", str(ROOT)), str(ROOT / "tests"), str(ROOT / "tests" / "sender")]
+sys.path[:0] = [os.environ.get("BENCH_TREE", str(ROOT)), str(ROOT / "tests"), str(ROOT / "tests" / "sender")]
 
 from sending import context, settings  # noqa: E402 - of tests/sender: this file runs as __main__
 

@@ -16,6 +16,7 @@ import pytest
 from sender.gathering import Gathering
 from sender.journal import spool_file
 from sender.journal.spool import Slip, Spool, SpoolFull
+from sender.journal.spool_file import LineFile
 from sender.line import Line, Sent
 from sender.smtp.feed import Outcome, Outgoing
 from sender.smtp.learned import Mode
@@ -253,7 +254,7 @@ def test_what_nobody_has_foreseen_ends_the_lines_of_its_turn_and_no_other(
                         assert line.pipe is not None
                         line.pipe.fileno = 1 << 40  # no socket that one could ask about has it
                 elif place == "spool":
-                    patch.setattr(Spool, "write", poisoned)
+                    patch.setattr(LineFile, "put_all", poisoned)
                 else:
                     patch.setattr(w.run, "ours", lambda: w.run.asked == (place != "may_begin") or poisoned())
                 await w.end()
