@@ -189,10 +189,18 @@ class Spool:
     def _append(self, ended: Ends, begun: Begins) -> bool:
         """All in one write, or nothing."""
         now = self._generation
-        slips = {slip.number: slip for slip, *_ in (*ended, *begun) if slip.declared != now}
+        slips: dict[int, Slip] = {}
+        for slip, _, _ in ended:
+            if slip.declared != now:
+                slips[slip.number] = slip
+        for slip, _, _ in begun:
+            if slip.declared != now:
+                slips[slip.number] = slip
         payloads = [lines.slip(number, slip.name) for number, slip in slips.items()]
-        payloads += [lines.end(slip.number, index, end) for slip, index, end in ended]
-        payloads += [lines.begin(slip.number, index, tries) for slip, index, tries in begun]
+        if ended:
+            payloads += lines.ends([(slip.number, index, end) for slip, index, end in ended])
+        if begun:
+            payloads.append(lines.begins([(slip.number, index, tries) for slip, index, tries in begun]))
         if not self._put(*payloads):
             return False
         for slip, index, _ in ended:

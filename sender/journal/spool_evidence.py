@@ -26,6 +26,8 @@ class Fate:
     end: SpoolEnd | None = None
 
 
+Fates = dict[tuple[str, int, int], dict[int, Fate]]
+"""By (campaign, batch, round), then by index."""
 NEVER_BEGUN = Fate("never")
 MAY_HAVE_BEGUN = Fate("begun", 1)
 
@@ -89,9 +91,7 @@ def read(files: Mapping[int, bytes]) -> Evidence:
     return Evidence(fates, damage)
 
 
-def _read_one(
-    data: bytes, generation: _Generation, fates: dict[tuple[str, int, int], dict[int, Fate]]
-) -> tuple[int, bool]:
+def _read_one(data: bytes, generation: _Generation, fates: Fates) -> tuple[int, bool]:
     """(how many bytes were read, whether every line that ends is in order)."""
     crc, at = 0, 0
     while (stop := data.find(b"\n", at)) >= 0:
@@ -103,7 +103,7 @@ def _read_one(
     return at, True
 
 
-def _apply(payload: bytes, g: _Generation, fates: dict[tuple[str, int, int], dict[int, Fate]]) -> bool:
+def _apply(payload: bytes, g: _Generation, fates: Fates) -> bool:
     """Take a line in. False for one that this version does not know."""
     try:
         return _take(payload, g, fates)
@@ -111,15 +111,20 @@ def _apply(payload: bytes, g: _Generation, fates: dict[tuple[str, int, int], dic
         return False
 
 
-def _take(payload: bytes, g: _Generation, fates: dict[tuple[str, int, int], dict[int, Fate]]) -> bool:
+def _take(payload: bytes, g: _Generation, fates: Fates) -> bool:
     kind, rest = payload[:1], payload[1:]
     if kind == b"b":
         number, index, tries = map(int, rest.split())
-        _of(g.slips[number], fates)[index] = Fate("begun", tries)
+        _begun(number, index, tries, g, fates)
+    elif kind == b"B":
+        flat = orjson.loads(rest)
+        for number, index, tries in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+            _begun(number, index, tries, g, fates)
     elif kind == b"e":
-        number, index, tries, outcome, code, enhanced, reason, text, provider_id, at = orjson.loads(rest)
-        end = SpoolEnd(outcome, datetime.fromisoformat(at), tries, code, enhanced, reason, text, provider_id)
-        _of(g.slips[number], fates)[index] = Fate("ended", tries, end)
+        _ended(orjson.loads(rest), g, fates)
+    elif kind == b"E":
+        for values in orjson.loads(rest):
+            _ended(values, g, fates)
     elif kind == b"p":
         number, *name = orjson.loads(rest)
         g.slips[number] = (name[0], name[1], name[2], name[3])
@@ -134,7 +139,17 @@ def _take(payload: bytes, g: _Generation, fates: dict[tuple[str, int, int], dict
     return True
 
 
-def _of(name: SlipName, fates: dict[tuple[str, int, int], dict[int, Fate]]) -> dict[int, Fate]:
+def _begun(number: int, index: int, tries: int, g: _Generation, fates: Fates) -> None:
+    _of(g.slips[number], fates)[index] = Fate("begun", tries)
+
+
+def _ended(values: Sequence[Any], g: _Generation, fates: Fates) -> None:
+    number, index, tries, outcome, code, enhanced, reason, text, provider_id, at = values
+    end = SpoolEnd(outcome, datetime.fromisoformat(at), tries, code, enhanced, reason, text, provider_id)
+    _of(g.slips[number], fates)[index] = Fate("ended", tries, end)
+
+
+def _of(name: SlipName, fates: Fates) -> dict[int, Fate]:
     return fates.setdefault(name[:3], {})
 
 

@@ -8,6 +8,8 @@ Payloads:
     p[slip,campaign,batch,round,permit]         what a slip number stands for in this generation
     b<slip> <index> <tries>                     a message goes on a wire, for the `tries`th time
     e[slip,index,tries,kind,code,enhanced,reason,text,provider_id,at]    what the server replied
+    B[slip,index,tries,slip,index,tries...]     several of `b`, which go on their wires after the same write
+    E[[slip,index,...],[slip,index,...]...]     several of `e`
     r<generation>                               everything in that generation is settled; its file goes away
     n<generation>                               goes on in that generation
 """
@@ -46,7 +48,7 @@ class SpoolEnd(NamedTuple):
     def of(cls, outcome: Outcome, at: datetime, tries: int = 1) -> SpoolEnd:
         """The end that an outcome makes."""
         o = outcome
-        return cls(o.kind, at, tries, o.code, o.enhanced, o.reason, o.text[:TEXT_KEPT], o.provider_id)
+        return tuple.__new__(cls, (o.kind, at, tries, o.code, o.enhanced, o.reason, o.text[:TEXT_KEPT], o.provider_id))
 
     @property
     def settles(self) -> bool:
@@ -84,6 +86,29 @@ def end(number: int, index: int, e: SpoolEnd) -> bytes:
         )
     except orjson.JSONEncodeError:  # half a surrogate pair, from bytes that are no UTF-8
         return end(number, index, e._replace(text=_clean(e.text), provider_id=_clean(e.provider_id)))
+
+
+def begins(begun: Sequence[tuple[int, int, int]]) -> bytes:
+    """One payload for several (slip number, index, tries)."""
+    if len(begun) == 1:
+        return begin(*begun[0])
+    flat: list[int] = []
+    for one in begun:
+        flat += one
+    return b"B" + orjson.dumps(flat)
+
+
+def ends(ended: Sequence[tuple[int, int, SpoolEnd]]) -> list[bytes]:
+    """The payloads, one if that can be, for several (slip number, index, end)."""
+    if len(ended) > 1:
+        try:
+            return [b"E" + orjson.dumps([
+                (number, index, e.tries, e.kind, e.code, e.enhanced, e.reason, e.text[:TEXT_KEPT], e.provider_id, e.at)
+                for number, index, e in ended
+            ])]  # fmt: skip
+        except orjson.JSONEncodeError:
+            pass
+    return [end(*one) for one in ended]
 
 
 def _clean(text: str) -> str:

@@ -61,6 +61,26 @@ def test_a_reply_that_is_no_text_is_kept_as_well_as_it_can_be() -> None:
     assert found.of("c", 7, 0, 0) == Fate("ended", 1, TAKEN._replace(text="caf? \x00 \n"))
 
 
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9))), st.lists(st.tuples(st.integers(0, 30), ends)))
+def test_several_in_a_line_say_what_each_says_in_a_line_of_its_own(
+    begun: list[tuple[int, int]], ended: list[tuple[int, SpoolEnd]]
+) -> None:
+    begins, said = [(3, index, tries) for index, tries in begun], [(3, index, end) for index, end in ended]
+    together = [*([lines.begins(begins)] if begins else []), *lines.ends(said)]
+    apart = [*(lines.begin(*one) for one in begins), *(lines.end(*one) for one in said)]
+    assert len(together) <= 2
+    assert read({1: file(SLIP, *together)}) == read({1: file(SLIP, *apart)})
+
+
+def test_one_reply_of_several_that_is_no_text_takes_no_other_with_it() -> None:
+    text = b"caf\xe9".decode("utf-8", "surrogateescape")
+    said = [(3, 0, TAKEN), (3, 1, TAKEN._replace(text=text)), (3, 2, TAKEN)]
+    found = read({1: file(SLIP, lines.begins([(3, i, 1) for i in range(4)]), *lines.ends(said))})
+    states = [found.of("c", 7, i, 0) for i in range(4)]
+    assert states == [*(Fate("ended", 1, TAKEN._replace(text=words)) for words in (TAKEN.text, "caf?", TAKEN.text)),
+                      MAY_HAVE_BEGUN]  # fmt: skip
+
+
 def test_a_long_reply_is_cut() -> None:
     end = SpoolEnd.of(Outcome("failed", 550, "5.1.1", "x" * 100_000, "", "bad_mailbox", "rcpt"), NOW, 2)
     assert len(end.text) == TEXT_KEPT
@@ -109,7 +129,7 @@ def test_after_damage_only_a_reply_that_settles_is_believed() -> None:
 
 
 def test_a_line_of_another_version_counts_as_damage() -> None:
-    for payload in (b"x1", b"b9 1 1", b"e[3]", b"e{", b"b3 1"):
+    for payload in (b"x1", b"b9 1 1", b"e[3]", b"e{", b"b3 1", b"B[3,1]", b"B[9,1,1]", b"B3", b"E[[3]]", b"E[3]"):
         assert read({1: file(SLIP, payload)}).damage != ""
 
 
