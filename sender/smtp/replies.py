@@ -57,7 +57,7 @@ class ReplyReader:
                 replies.append(reply)
             elif self.problem is not None:
                 return replies
-        if len(rest) > MAX_LINE:
+        if len(rest) > MAX_LINE + 1:  # its last octet may be the CR of a line end
             self.problem = f"a reply's line has more than {MAX_LINE} octets"
         return replies
 

@@ -128,6 +128,8 @@ def test_a_reply_is_bounded() -> None:
     assert [len(text.strip()) for _, text in _read(longest + b"\r\n" + longest + b"\n", [])[0]] == [MAX_LINE - 4] * 2
     assert "octets" in (_read(longest + b"x\n", [])[1] or "")
     assert _read(longest, [])[1:] == (None, True)
+    for cut in (MAX_LINE, MAX_LINE + 1):
+        assert len(_read(longest + b"\r\n", [cut])[0]) == 1
     assert "lines" in (_read(b"250-x\r\n" * (MAX_LINES + 1), [])[1] or "")
     assert _read(b"250-x\r\n" * (MAX_LINES - 1) + b"250 x\r\n", [])[1] is None
 
