@@ -41,7 +41,7 @@ def reread(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> 
         return outcome
     if not refusals.of_him_alone(rcpt_to, chunk.permit_id, probe=chunk.probe):
         return outcome
-    return replace(outcome, kind="refused" if outcome.code >= 500 else "transient", reason="policy")
+    return replace(outcome, kind="refused" if outcome.code >= 500 or not chunk.defer else "transient", reason="policy")
 
 
 def judged(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> Judgement:

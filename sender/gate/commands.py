@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.command import GateCommand, Origin
+from sender.gate import ranges as rs
 from sender.gate.archive import refusal as archived
 from sender.gate.decision import Turn
 from sender.gate.deferrals import hasten
@@ -98,18 +99,28 @@ def _resume(turn: Turn, campaign: CampaignRow) -> None:
 
 
 def _retry(turn: Turn, campaign: CampaignRow) -> None:
-    """Whoever has failed is tried again, in a round of its own; whoever was deferred is tried now."""
-    again = False
+    """Whoever has failed is tried again, in a round of its own; whoever was deferred is tried now.
+
+    Not those who were in doubt and given up by an order: they may have their message.
+    """
+    again = given_up = hastened = False
     for batch in by_number(campaign):
         if hasten(turn, campaign, batch):
+            hastened = True
             settle(turn, campaign, batch)
             turn.changed(batch)
-        failed = failed_ranges(batch)
+        failed = rs.minus(failed_ranges(batch), batch.given_up)
+        given_up = given_up or bool(batch.given_up)
         if failed:
             again = True
             release_again(turn, campaign, batch, failed)
     if again:
         reopen(turn, campaign)
+    elif given_up and not hastened:
+        turn.dead(
+            f"retry: nobody of campaign {campaign.campaign_id} has failed but those whom `rampa campaign resolve "
+            "--drop` has given up; they may have their message and are not mailed again"
+        )
 
 
 def _to_domain(turn: Turn, command: GateCommand, name: str) -> None:

@@ -41,10 +41,17 @@ def resolve(turn: Turn, campaign: CampaignRow, command: GateCommand) -> None:
         _done(turn, campaign, asked)
 
 
-def answered(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkResult) -> None:
-    """The owner of a batch has done what was ordered about those in doubt, or about one with an address."""
+def answered(
+    turn: Turn, campaign: CampaignRow, batch: BatchRow, result: ChunkResult, doubtful: rs.Ranges
+) -> None:  # fmt: skip
+    """The owner of a batch has done what was ordered about those in doubt, or about one with an address.
+
+    `doubtful`: who was in doubt before. Whoever failed of them may have his message: he is not tried again.
+    """
     for asked in list(campaign.asked):
         if asked.waiting.get(str(batch.number)) == result.order:
+            if asked.command.get("resolution") == "drop":
+                batch.given_up = rs.union(batch.given_up, rs.common(doubtful, batch.failed))
             del asked.waiting[str(batch.number)]
             asked.found += result.resolved
             asked.aside = f"batch {batch.number}: {result.detail}" if result.aside else asked.aside

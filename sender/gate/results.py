@@ -40,9 +40,10 @@ def apply_result(turn: Turn, result: ChunkResult) -> None:
     permit = batch.permit
     if result.aside and (permit is None or permit.id != result.permit_id):
         if result.order:
-            answered(turn, campaign, batch, result)
+            answered(turn, campaign, batch, result, [])
             turn.changed(campaign)
         return
+    doubtful = batch.in_doubt
     if not result.aside:
         if result.version <= batch.version:
             return
@@ -55,7 +56,7 @@ def apply_result(turn: Turn, result: ChunkResult) -> None:
     if result.open:
         take_open(turn, campaign, batch, result)
     if result.order:
-        answered(turn, campaign, batch, result)
+        answered(turn, campaign, batch, result, doubtful)
     _end_batch(turn, campaign, batch)
     settle(turn, campaign, batch)
     turn.changed(batch)
@@ -131,6 +132,8 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
 def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, result: ChunkResult) -> None:
     """What was not begun waits again. Who is in doubt stays so: whether to resend is counted by the owner alone."""
     unsent = rs.common(result.unsent, permit.ranges) if result.unsent else []
+    if result.aside and permit.round == 0 and batch.in_doubt:  # it names all that were permitted
+        unsent = rs.minus(unsent, batch.in_doubt)
     if campaign.state in ENDED:
         batch.cancelled = rs.union(batch.cancelled, unsent)
         return

@@ -85,7 +85,8 @@ class Later:
 @dataclass(slots=True)
 class BatchRow:
     """A batch. `open`: to be released; `deferred`: to be released again, by a schedule; `failed` and `in_doubt`: as
-    its owner reports them; `dropped`: failed because their chunk is a dead letter. An index that is open again is still
+    its owner reports them; `dropped`: failed because their chunk is a dead letter; `given_up`:
+    failed because an order gave up whoever was in doubt, and not tried again. An index that is open again is still
     in the owner's ranges. After an error the batch rests until `retry_real`. `alerted_round`: in which an alert said
     that all of it failed."""
 
@@ -107,6 +108,7 @@ class BatchRow:
     failed: Ranges = field(default_factory=list)
     in_doubt: Ranges = field(default_factory=list)
     dropped: Ranges = field(default_factory=list)
+    given_up: Ranges = field(default_factory=list)
     cancelled: Ranges = field(default_factory=list)
     failures: int = 0
     retry_real: float | None = None

@@ -67,7 +67,7 @@ def resolve(
     """
     kind: Literal["accepted", "failed"] = "failed" if command.resolution == "drop" else "accepted"
     reason = "evidence" if command.action == "evidence" else "resolved"
-    windows, facts, found = dict(journal.windows), [], 0
+    windows, facts, found, known = dict(journal.windows), [], 0, seen(journal)
     for index in in_doubt(journal, command.indices):
         email = emails.get(index)
         if email is None or (command.address is not None and mailbox(email) != mailbox(command.address)):
@@ -76,6 +76,8 @@ def resolve(
         window = windows[index - index % WINDOW]
         at = index - window.start
         if command.resolution == "resend":
+            if index in known:
+                continue  # evidence of him waits: he has his message
             windows[window.start] = window.with_state(at, OPEN, window.rounds[at] - 1)
             continue
         windows[window.start] = window.with_state(at, FAILED if kind == "failed" else ACCEPTED)

@@ -52,6 +52,8 @@ class Refusals:
     def accepted(self, rcpt_to: str) -> None:
         """The relay took a message."""
         self.dealt_with()
+        if self.downs:
+            self.downs.pop(rcpt_to, None)
         domain = _domain(rcpt_to)
         self.taken[domain] = 0
         self.taken.move_to_end(domain)

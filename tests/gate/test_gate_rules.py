@@ -704,6 +704,42 @@ def test_who_is_in_doubt_is_settled_by_the_owner(resolution: str) -> None:
     assert [(c.action, c.resolution, c.indices) for c in told] == [("resolve", resolution, ((3, 5),))]
 
 
+def test_whom_an_order_has_given_up_is_not_tried_again_with_those_who_failed() -> None:
+    """He may have his message."""
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))
+    chunk = last(world)
+    world.give(result(chunk, accepted=7, in_doubt=[(3, 5)], failed=[(9, 10)]))
+    order = controls(world, "resolve", resolution="drop")[0].version
+    world.give(
+        result(chunk, 2, accepted=7, failed=[(3, 5), (9, 10)]).model_copy(update={"order": order, "resolved": 2})
+    )
+    world.restart_now()
+    world.run(until=MONDAY + timedelta(hours=1))
+    world.command("retry")
+    assert (last(world).round, last(world).ranges) == (1, ((9, 10),))
+    world.give(result(last(world), 3, accepted=8, failed=[(3, 5)]))
+    assert (world.progress["c"].state, world.progress["c"].failed) == ("completed", 2)
+    world.command("retry")
+    assert "they may have their message" in world.dead[0].error
+    assert last(world).round == 1
+
+
+def test_who_is_in_doubt_in_a_batch_that_is_put_aside_stays_so_when_the_campaign_is_cancelled() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))
+    chunk = last(world)
+    world.give(result(chunk, 1, final=False, begun=8, accepted=6, in_doubt=[(3, 5)], stopped=None))
+    aside = {"aside": True, "stopped": "unready", "accepted": 0, "sent_on": {}, "detail": "broken"}
+    world.give(result(chunk, 0, begun=10, unsent=chunk.ranges, **aside))
+    world.command("cancel")
+    world.give(result(chunk, 2, begun=8, accepted=6, in_doubt=[(3, 5)], unsent=((8, 10),), stopped="cancelled",
+                      open=((8, 10),)))  # fmt: skip
+    progress = world.core.progress("c", world.now, world.real)
+    told = controls(world, "resolve", resolution="accepted")
+    assert (progress.in_doubt, [c.indices for c in told]) == (2, [((3, 5),)])
+
+
 def test_who_is_in_doubt_can_be_sent_again() -> None:
     world = silent(settings(warm=True))
     world.give(*plan(gate_campaign(size=10, strategy=batch_strategy(10)), [10]))

@@ -136,3 +136,17 @@ def test_evidence_of_one_who_was_never_begun_is_about_nobody() -> None:
     desk.say("c", 0)
     final = results(desk.give())["c"]
     assert (final.accepted, final.open, final.in_doubt, desk.runs.looks) == (1, ((1, 3),), (), [])
+
+
+def test_who_was_seen_while_his_address_is_looked_up_to_send_to_him_again_is_not_sent_to_again() -> None:
+    desk = given_back()
+    desk.give(control("resolve", 1, resolution="resend", address="p1@x.example", indices=((1, 2),)))
+    desk.give(control("evidence", 2, indices=((1, 2),)))
+    for _ in range(4):
+        while desk.runs.looks:
+            desk.owner.post(Known(("c", 1), desk.runs.looks.pop(), {1: "p1@x.example"}))
+        effects = desk.give()
+    before = dict(desk.runs.started)
+    effects = desk.give(chunk(2, ((1, 2),), 2))
+    assert desk.runs.started == before
+    assert results(effects)["c"].accepted == 2

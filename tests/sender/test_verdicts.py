@@ -155,7 +155,7 @@ def test_a_temporary_refusal_of_him_alone_is_read_as_temporary_and_what_is_said_
     refusals = Refusals()
     busy = outcome_of("message", 454, "4.7.0 Throttling failure: Daily message quota exceeded")
     mail = outcome_of("mail", 530, "5.7.0 Authentication required")
-    kinds = [reread(refusals, busy, "a@x", chunk(n)).kind for n in range(1, 5)]
+    kinds = [reread(refusals, busy, "a@x", chunk(n, defer=True)).kind for n in range(1, 5)]
     assert kinds == ["relay_down", "transient", "transient", "transient"]
     assert {reread(refusals, mail, "a@x", chunk(n)).kind for n in range(1, 9)} == {"relay_down"}
     assert {reread(refusals, Outcome("relay_down"), "a@x", chunk(n)).kind for n in range(1, 9)} == {"relay_down"}
@@ -166,3 +166,34 @@ def test_only_so_many_recipients_are_remembered_at_whom_everything_was_refused()
     for i in range(10_500):
         refusals.of_him_alone(f"a@d{i}", "p", probe=False)
     assert len(refusals.downs) == 10_000
+
+
+def settled(refusals: Refusals, outcome: Outcome, permit: Chunk) -> Ended | None:
+    """As a run does it; None: he was not begun."""
+    read = reread(refusals, outcome, "a@x", permit)
+    if read.kind == "relay_down" and not met_again(read, permit):
+        return None
+    return ended(0, Message("a@x"), read, 1, NOW, permit, judged(refusals, read, "a@x", permit))
+
+
+def test_a_relay_whose_quota_is_used_up_again_fails_nobody_at_his_last_try() -> None:
+    refusals = Refusals()
+    used_up = outcome_of("rcpt", 454, "4.7.0 Throttling failure: Daily message quota exceeded")
+    assert settled(refusals, used_up, chunk(1, ((0, 10),), defer=False)) is None
+    first = settled(refusals, used_up, chunk(2, ((0, 1),), defer=False, probe=True))
+    assert first is not None
+    assert first.kind == "deferred"
+    refusals.accepted("b@y.example")  # the next day it works
+    again = settled(refusals, used_up, chunk(3, ((0, 1),), defer=False, deferrals=1))
+    assert again is not None
+    assert again.kind == "deferred"
+
+
+def test_whom_the_relay_has_accepted_since_is_not_taken_for_the_one_it_refuses() -> None:
+    refusals = Refusals()
+    for day in (1, 2, 3):
+        settled(refusals, USED_UP, chunk(10 * day, ((0, 10),), defer=True))
+        for address in ("a@x", "b@x.example"):
+            refusals.accepted(address)
+    end = settled(refusals, USED_UP, chunk(99, ((0, 1),), defer=True, deferrals=1))
+    assert end is None or end.kind == "deferred"
