@@ -17,6 +17,7 @@ from console.clock import clock_of
 from console.errors import ConsoleError
 from schemas.records import InstallationRecord
 from schemas.topics import INSTALLATION, all_topics
+from schemas.words import counted
 from streams.admin import check_topics
 from streams.clients import Kafka, wait_for_broker
 from streams.errors import StreamsError
@@ -44,7 +45,8 @@ def examine(config: Path | None) -> Iterator[Check]:
     except ConsoleError as e:
         yield Check("settings", "failed", str(e), "correct them; `rampa init` writes a commented example")
         return
-    yield Check("settings", "ok", f"{len(settings.relays)} relays, {len(settings.domains)} sending domains")
+    have = f"{counted(len(settings.relays), 'relay')}, {counted(len(settings.domains), 'sending domain')}"
+    yield Check("settings", "ok", have)
     if not settings.domains:
         yield Check("domains", "warning", "no sending domain is set", 'add [relays.main] and [domains."your.domain"]')
     yield _disk(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from schemas.batch import HoldReason
@@ -56,25 +57,54 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
             "Recipients are still being read and planned." if progress.state == "planning"
             else "Nothing holds it; it is about to go on."
         )  # fmt: skip
-    if progress.state not in {"cancelled", "rejected"}:
-        lines += [sentence(hold, now) for hold in progress.holds]
-    if progress.failed and progress.archived_at is None:
-        again = f"`rampa campaign retry {progress.campaign_id}` tries them again"
-        lines.append(f"{counted(progress.failed, 'recipient')} failed; {again}.")
+    lines += _held(progress, now)
+    if progress.failed:
+        can = progress.archived_at is None and progress.state not in {"cancelled", "rejected", "failed"}
+        them = "the recipient" if progress.failed == 1 else "them"
+        again = f"; `rampa campaign retry {progress.campaign_id}` tries {them} again" if can else ""
+        lines.append(f"{counted(progress.failed, 'recipient')} failed{again}.")
     lines += [error_line(e) for e in progress.last_errors[-5:]]
     if progress.in_doubt:
-        lines.append(
-            f"{counted(progress.in_doubt, 'recipient is', 'recipients are')} in doubt: a process or connection died "
-            "after their message was begun and nobody knows whether the relay took it. They are not mailed again until "
-            "that is known."
-            + (
-                ""
-                if progress.archived_at is not None
-                else f" `rampa campaign recipients {progress.campaign_id} --state in_doubt` lists them, "
-                f"`rampa campaign resolve {progress.campaign_id}` settles them."
-            )
-        )
+        lines.append(_doubt(progress))
     return lines
+
+
+def _held(progress: CampaignProgress, now: datetime) -> list[str]:
+    """What holds it, and the command that ends a pause. Those in doubt have a sentence of their own."""
+    if progress.state in {"cancelled", "rejected"}:
+        return []
+    lines = []
+    for hold in progress.holds:
+        if hold.reason == "in_doubt" and progress.in_doubt:
+            continue
+        line = sentence(hold, now)
+        if hold.reason == "paused":
+            line += f" `rampa campaign resume {progress.campaign_id}` lets it go on."
+        elif hold.reason == "domain_paused" and progress.sending_domain:
+            line += f" `rampa domain resume {progress.sending_domain}` lets it go on."
+        lines.append(line)
+    return lines
+
+
+def _doubt(progress: CampaignProgress) -> str:
+    one = progress.in_doubt == 1
+    text = (
+        f"{counted(progress.in_doubt, 'recipient is', 'recipients are')} in doubt: a process or connection died after "
+    )
+    text += (
+        "the message was begun and nobody knows whether the relay took it. The recipient is not mailed again until "
+        if one else "their messages were begun and nobody knows whether the relay took them. They are not mailed again "
+        "until "
+    ) + "that is known."  # fmt: skip
+    if progress.archived_at is not None:
+        return text
+    name, them = progress.campaign_id, "the recipient" if one else "them"
+    again = "" if progress.state == "cancelled" else f", with `--resend` mails {them} again"
+    return (
+        f"{text} `rampa campaign recipients {name} --state in_doubt` lists {them}. "
+        f"`rampa campaign resolve {name} --accepted` says that the relay did take {'it' if one else 'all of them'}, "
+        f"with `--drop` instead counts {them} as failed{again}."
+    )
 
 
 def error_line(error: SendError) -> str:
@@ -84,12 +114,26 @@ def error_line(error: SendError) -> str:
 
 def sentence(hold: HoldReason, now: datetime) -> str:
     """One reason: what holds, the figures, and when it is looked at again."""
-    figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in hold.figures.items() if v is not None)
-    text = clean(hold.detail.rstrip("."))
-    if figures:
-        text += f" ({figures})"
+    figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in hold.figures.items() if not _said(hold, k))
+    text = clean(hold.detail.rstrip(".") + (f" ({figures})" if figures else ""))
     if hold.until is None:
         return text + "."
     wait = hold.until - now
     when = f"in {length(wait)}" if wait > timedelta(0) else "now"
     return f"{text}. It will be looked at again {when}, at {hold.until:%Y-%m-%d %H:%M:%S} UTC."
+
+
+_OWN_WORDS = frozenset({"reserved", "attempts"})
+"""Figures that no sentence says: the same number in it is another thing's."""
+
+
+def _said(hold: HoldReason, name: str) -> bool:
+    """Whether the sentence says this figure already, so that it need not stand behind it in brackets."""
+    value = hold.figures[name]
+    if value is None or (name == "next_try_seconds" and hold.until is not None):
+        return True
+    if isinstance(value, str):
+        return value in hold.detail
+    number = str(int(value)) if value == int(value) else str(value)
+    there = re.search(rf"(?<![\w.]){re.escape(number)}(?!\w|\.\d)", hold.detail)
+    return name not in _OWN_WORDS and there is not None

@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from console.errors import ConsoleError
 from schemas.campaign import Campaign, CampaignState
 from schemas.command import CampaignCommand, GateCommand
 from schemas.identity import derived_campaign_id
-from schemas.progress import CampaignProgress
+from schemas.progress import CampaignProgress, Problem
 from schemas.request import CampaignRequest
 from schemas.topics import CAMPAIGN_COMMANDS, CAMPAIGN_PROGRESS, CAMPAIGN_REQUESTS, CAMPAIGNS, GATE_INPUTS, Topic
 from schemas.words import counted
@@ -148,12 +148,22 @@ def _decided(found: CampaignProgress | None, since: datetime | None) -> bool:
     return found is not None and found.state != "planning" and found.updated_at != since
 
 
-_NEXT_PROBLEM = re.compile(r"; (?=[a-z_]+(?:\.\w+)*: )")
-"""What parts the problems of a dead letter: the next one begins with its field."""
+_NEXT_PROBLEM = re.compile(r"; (?!known: )(?=[a-z_]+(?:\.\w+)*: )")
+"""What parts the problems of a dead letter: the next one begins with its field. Known names are no field."""
 
 
-def problems_of(error: str) -> list[str]:
-    """The problems that the `error` of a dead letter names, as `field: what is wrong`."""
+def problems_of(headers: Mapping[str, str]) -> list[str]:
+    """The problems that the headers of a dead letter name, as `field: what is wrong`.
+
+    They are listed in `problems`, where it is there and can be read; otherwise they are parted in `error`.
+    """
+    try:
+        listed = [Problem.model_validate(one) for one in json.loads(headers.get("problems", "[]"))]
+    except (ValueError, TypeError):
+        listed = []
+    if listed:
+        return [f"{p.field}: {p.problem}" if p.field else p.problem for p in listed]
+    error = headers.get("error", "")
     return _NEXT_PROBLEM.split(error) if error else []
 
 
@@ -167,7 +177,7 @@ def _refusal(access: Access, topic: Topic, place: Place, stop: Callable[[], bool
         while not stop():
             for record in (r for reader in readers for r in reader.read(0.1)):
                 if _is_of(record, access.name(topic), place):
-                    return tuple(problems_of(headers_of(record).get("error", "")))
+                    return tuple(problems_of(headers_of(record)))
     finally:
         for reader in readers:
             reader.close()
@@ -204,11 +214,45 @@ def pointless(order: CampaignCommand, now: CampaignProgress) -> str | None:
         return f"it is {state}; there is nothing left to {'change' if action == 'strategy' else action}"
     if action == "cancel" and state == "completed":
         return "it is completed; there is nothing left to cancel"
-    if action == "retry" and not now.failed:
-        return "nobody has failed; there is nobody to try again"
-    if action == "resolve" and not now.in_doubt:
+    return _about_nobody(order, now)
+
+
+def _about_nobody(order: CampaignCommand, now: CampaignProgress) -> str | None:
+    """Why an order to try again or to resolve is about nobody; None when it is about somebody, or another order."""
+    cancelled = now.state == "cancelled"
+    if order.action == "retry" and (cancelled or not now.failed):
+        return (
+            "it is cancelled; nobody of it is tried again"
+            if cancelled
+            else ("nobody has failed; there is nobody to try again")
+        )
+    if order.action == "resolve" and not now.in_doubt:
         return "nobody is in doubt; there is nothing to resolve"
+    if order.resolution == "resend" and cancelled:
+        return "it is cancelled; nobody of it is mailed again; say --accepted or --drop"
     return None
+
+
+def not_yet(order: CampaignCommand) -> str:
+    """What an order waits for that is on its topic and shows no effect yet. Pure."""
+    kept, see = f"{order.action} is kept, but not done yet", f"`rampa campaign status {order.campaign_id}`"
+    if order.action != "resolve":
+        return f"{kept}; see: {see.strip('`')}"
+    if order.resolution == "resend" and order.address is None:
+        return f"{kept}: it waits for the gate, which mails them again; is one running? See {see} and `rampa alerts`"
+    return (
+        f"{kept}: it waits for a sender that owns the batch; is one running? See {see} and `rampa alerts`. "
+        "A second order waits behind this one and finds only who is still in doubt then"
+    )
+
+
+def _done(order: CampaignCommand, after: CampaignProgress) -> str:
+    left = ""
+    if order.action == "strategy":
+        left = "; the schedule (window, weekends) stays as it was planned"
+    elif order.action == "resolve" and order.address is None and after.in_doubt:
+        left = f", and {counted(after.in_doubt, 'recipient is', 'recipients are')} still in doubt; see `rampa alerts`"
+    return f"{order.action} done; it is {after.state}{left}"
 
 
 def command(access: Access, order: CampaignCommand) -> Answer:
@@ -238,7 +282,5 @@ def command(access: Access, order: CampaignCommand) -> Answer:
         return Answer(campaign_id, "refused", refused)
     late = order.action == "resolve" and before is not None and after is not None and after.in_doubt >= before.in_doubt
     if late or after is None or (wanted is not None and after.state not in wanted):
-        return Answer(
-            campaign_id, f"{order.action} is kept, but not done yet; see: rampa campaign status {campaign_id}"
-        )
-    return Answer(campaign_id, after.state if wanted is not None else f"{order.action} done; it is {after.state}")
+        return Answer(campaign_id, not_yet(order))
+    return Answer(campaign_id, after.state if wanted is not None else _done(order, after))

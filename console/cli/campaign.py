@@ -23,7 +23,7 @@ Watch = Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it e
 @friendly
 def submit(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A campaign request: JSON or TOML; - reads standard input.")
+        Path, typer.Argument(metavar="FILE", help="A campaign request: JSON or TOML; - reads JSON on standard input.")
     ],
     recipients: Annotated[
         Path | None,
@@ -223,7 +223,7 @@ def strategy(
     reason: Reason = None,
     config: Config = None,
 ) -> None:
-    """Go on by another strategy: what is not yet sent is re-timed."""
+    """Go on by another strategy: what is not yet sent is re-timed. The schedule stays as it was planned."""
     numbers = {"batch_size": batch_size, "interval_minutes": interval_minutes}
     spec = {"type": name, **{k: v for k, v in numbers.items() if v is not None}}
     _command(config, campaign_id, action="strategy", strategy=spec, reason=reason)
@@ -233,14 +233,22 @@ def strategy(
 @friendly
 def resolve(
     campaign_id: Id,
-    resend: Annotated[bool, typer.Option("--resend", help="Mail them again.")] = False,
+    resend: Annotated[bool, typer.Option("--resend", help="Mail them again; not for a cancelled campaign.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Count them as failed.")] = False,
     accepted: Annotated[bool, typer.Option("--accepted", help="The relay did take them.")] = False,
-    address: Annotated[str | None, typer.Option("--address", help="Only this one of them.", show_default=False)] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Only this one of them; capitals count only when they tell two recipients apart.",
+            show_default=False,
+        ),
+    ] = None,
     reason: Reason = None,
     config: Config = None,
 ) -> None:
-    """Decide what to do about recipients in doubt: all of them, or one."""
+    """Decide what to do about recipients in doubt: all of them, or one. Nobody of a cancelled campaign is mailed again:
+    it takes only --accepted and --drop."""
     chosen = [name for name, on in (("resend", resend), ("drop", drop), ("accepted", accepted)) if on]
     if len(chosen) != 1:
         fail("Choose one of --resend, --drop and --accepted.", 2)

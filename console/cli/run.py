@@ -94,7 +94,9 @@ def worker(
 
 @friendly
 def plan(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign request: JSON or TOML.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A campaign request: JSON or TOML; - reads JSON on standard input.")
+    ],
     recipients: Annotated[
         Path | None, typer.Option("--recipients", "-r", help="Its recipients.", show_default=False)
     ] = None,

@@ -115,5 +115,6 @@ def _stored(config: Path | None, template_id: str):  # type: ignore[no-untyped-d
 
     found = Access.open(config, say=say).newest(TEMPLATES, Template)
     if template_id not in found:
-        fail(f"There is no template {template_id!r}; known: {', '.join(sorted(found)) or 'none yet'}")
+        hint = "`rampa template list` names them" if found else "none is stored yet; `rampa template put` stores one"
+        fail(f"There is no template {template_id!r}; {hint}")
     return found[template_id]

@@ -216,8 +216,36 @@ def test_an_address_that_would_steer_a_terminal_is_shown_without_what_does(
 
 def test_the_problems_of_a_dead_letter_are_parted_where_a_field_begins() -> None:
     error = "recipients.uri: x.csv is not UTF-8; save it as UTF-8; from.email: write one; template: none"
-    assert problems_of(error) == [
+    assert problems_of({"error": error}) == [
         "recipients.uri: x.csv is not UTF-8; save it as UTF-8", "from.email: write one", "template: none",
     ]  # fmt: skip
-    assert problems_of("the record is empty; write one JSON object") == ["the record is empty; write one JSON object"]
-    assert problems_of("") == []
+    assert problems_of({"error": "the record is empty; write one"}) == ["the record is empty; write one"]
+    assert problems_of({}) == []
+
+
+def test_the_known_names_that_a_problem_ends_with_are_no_problem_of_their_own() -> None:
+    strategy = "strategy.type: 'nosuch' is not a strategy; known: auto, ramp_up, batch, conservative"
+    assert problems_of({"error": f"{strategy}; relay: 'x' is not a relay; known: main"}) == [
+        strategy, "relay: 'x' is not a relay; known: main",
+    ]  # fmt: skip
+
+
+def test_the_problems_of_a_dead_letter_are_those_that_it_lists() -> None:
+    listed = json.dumps([{"field": "a.b", "problem": "wrong; x: y"}, {"field": "", "problem": "empty"}])
+    assert problems_of({"problems": listed, "error": "a.b: wrong; x: y; empty"}) == ["a.b: wrong; x: y", "empty"]
+    for unusable in ("[]", "{", "7", '{"a": 1}', '["a"]'):
+        assert problems_of({"problems": unusable, "error": "a: b"}) == ["a: b"]
+
+
+def test_help_says_what_an_option_takes() -> None:
+    plan, resolve = (" ".join(rampa(*w, "--help").stdout.split()) for w in (("plan",), ("campaign", "resolve")))
+    assert "- reads JSON on standard input" in plan.replace("│ │ ", "")
+    assert "takes only --accepted and --drop" in resolve
+    assert "capitals count only when" in resolve.replace("│ │ ", "")
+
+
+def test_a_request_on_standard_input_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rampa("init")
+    result = CliRunner().invoke(app, ["plan", "-"], input=(tmp_path / "campaign.json").read_text("utf-8"))
+    assert (result.exit_code, "3 recipients" in result.stdout) == (0, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,10 @@ def test_it_warns_when_any_file_can_be_mailed(tmp_path: Path, settings: str, war
         if check.name == "roots":
             break  # the next would wait for a broker
     assert (("roots", "warning") in before) == warned
+
+
+def test_one_relay_is_counted_as_one(tmp_path: Path) -> None:
+    file = tmp_path / "rampa.toml"
+    file.write_text(f'data = "{tmp_path}"\n{RELAY}[domains."b.example"]\nrelay = "main"\n')
+    (said,) = (check.detail for check in itertools.islice(examine(file), 2) if check.name == "settings")
+    assert said == "1 relay, 1 sending domain"

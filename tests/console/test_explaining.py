@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from console.explain import explain, length, sentence
-from console.submitting import pointless
+from console.submitting import not_yet, pointless
 from console.views import bar, conservation
 from schemas.batch import HoldReason
 from schemas.command import CampaignCommand
@@ -47,9 +48,61 @@ def test_a_rejected_campaign_lists_its_problems() -> None:
 def test_those_in_doubt_are_always_mentioned() -> None:
     (said,) = (line for line in explain(progress(in_doubt=2, waiting=8), NOW) if "in doubt" in line)
     assert said.startswith("2 recipients are in doubt")
-    assert "`rampa campaign resolve c`" in said
+    assert "after their messages were begun" in said
+    assert "They are not mailed again" in said
     (alone,) = (line for line in explain(progress(in_doubt=1, waiting=9), NOW) if "in doubt" in line)
     assert alone.startswith("1 recipient is in doubt")
+    assert "after the message was begun" in alone
+    assert "The recipient is not mailed again" in alone
+    assert "They" not in alone
+
+
+@pytest.mark.parametrize(
+    ("state", "options"),
+    [("running", {"--accepted", "--drop", "--resend"}), ("cancelled", {"--accepted", "--drop"})],
+)
+def test_the_hint_to_resolve_names_the_options_that_the_campaign_takes(state: str, options: set[str]) -> None:
+    (said,) = (line for line in explain(progress(state=state, in_doubt=2, waiting=8), NOW) if "in doubt" in line)
+    assert "`rampa campaign resolve c --accepted`" in said
+    assert set(re.findall(r"--(?!state)\w+", said)) == options
+
+
+def test_nobody_is_told_twice_who_is_in_doubt() -> None:
+    hold = HoldReason(reason="in_doubt", detail="of 2 recipients it is not known", figures={"recipients": 2})
+    assert len([line for line in explain(progress(in_doubt=2, waiting=8, holds=[hold]), NOW) if "known" in line]) == 1
+
+
+@pytest.mark.parametrize("state", ["cancelled", "failed"])
+def test_nobody_is_told_to_retry_what_is_not_tried_again(state: str) -> None:
+    lines = explain(progress(state=state, failed=3, waiting=7), NOW)
+    assert "3 recipients failed." in lines
+    assert not any("retry" in line for line in lines)
+
+
+def test_a_pause_is_explained_once_and_with_the_command_that_ends_it() -> None:
+    why = HoldReason(
+        reason="paused", detail="the campaign is paused: wrong amounts.", figures={"why": "wrong amounts."}
+    )
+    assert explain(progress(state="paused", holds=[why]), NOW) == [
+        "the campaign is paused: wrong amounts. `rampa campaign resume c` lets it go on."
+    ]
+    domain = HoldReason(reason="domain_paused", detail="b.example is paused", figures={"domain": "b.example"})
+    assert explain(progress(sending_domain="b.example", holds=[domain]), NOW) == [
+        "b.example is paused. `rampa domain resume b.example` lets it go on."
+    ]
+
+
+def test_figures_that_the_sentence_says_are_not_repeated_and_others_are_kept() -> None:
+    used = HoldReason(
+        reason="daily_quota", detail="relay main has used 50 of its 500 messages, 1.5 of 15",
+        figures={"relay": "main", "used": 50, "limit": 500.0, "reserved": 50, "left": 5, "day": "2026-03-04", "of": 1},
+    )  # fmt: skip
+    assert sentence(used, NOW).endswith("1.5 of 15 (reserved 50, left 5, day 2026-03-04, of 1).")
+    down = HoldReason(
+        reason="relay_down", detail="relay main cannot be used: 450 busy; the next try is in 5 s", until=NOW,
+        figures={"relay": "main", "error": "450 busy", "attempts": 5, "next_try_seconds": 4.9, "since": "x\x1b"},
+    )  # fmt: skip
+    assert "in 5 s (attempts 5, since x )." in sentence(down, NOW)
 
 
 def test_nobody_is_told_to_settle_the_recipients_of_an_archived_campaign() -> None:
@@ -68,6 +121,7 @@ def test_failures_of_an_ended_campaign_are_shown_with_their_reason() -> None:
     ("action", "state", "more", "said"),
     [
         ("retry", "completed", {}, "nobody has failed"),
+        ("retry", "cancelled", {"failed": 1}, "nobody of it is tried again"),
         ("pause", "completed", {}, "nothing left to pause"),
         ("resume", "cancelled", {}, "nothing left to resume"),
         ("cancel", "completed", {}, "nothing left to cancel"),
@@ -85,6 +139,22 @@ def test_an_order_that_can_do_nothing_is_refused_at_once(
 def test_an_order_that_can_do_something_is_not(action: str, state: str) -> None:
     order = CampaignCommand.model_validate({"campaign_id": "c", "action": action})
     assert pointless(order, progress(state=state)) is None
+
+
+def test_nobody_of_a_cancelled_campaign_is_mailed_again() -> None:
+    stands = progress(state="cancelled", in_doubt=1, waiting=9)
+    resend, drop = (CampaignCommand(campaign_id="c", action="resolve", resolution=r) for r in ("resend", "drop"))
+    assert "--accepted or --drop" in (pointless(resend, stands) or "")
+    assert pointless(drop, stands) is None
+
+
+def test_an_order_that_is_not_done_yet_says_whom_it_waits_for() -> None:
+    drop = CampaignCommand(campaign_id="c", action="resolve", resolution="drop")
+    assert "waits for a sender that owns the batch; is one running? See `rampa campaign status c`" in not_yet(drop)
+    assert "A second order waits behind this one" in not_yet(drop)
+    assert "waits for the gate" in not_yet(drop.model_copy(update={"resolution": "resend"}))
+    pause = CampaignCommand(campaign_id="c", action="pause")
+    assert not_yet(pause) == "pause is kept, but not done yet; see: rampa campaign status c"
 
 
 def test_something_is_said_in_every_state() -> None:

@@ -55,12 +55,15 @@ def gate(access: Access, left: int, refusal: str | None) -> None:
     produce_all(access.kafka.producer(), [Record(letter.topic, letter.value, letter.key, None, letter.headers)])
 
 
-def answer(access: Access, left: int, refusal: str | None) -> Answer:
+ACCEPTED = CampaignCommand(campaign_id="c", action="resolve", resolution="accepted")
+
+
+def answer(access: Access, left: int, refusal: str | None, order: CampaignCommand = ACCEPTED) -> Answer:
     in_doubt(access, 2)
     played = threading.Thread(target=gate, args=(access, left, refusal))
     played.start()
     try:
-        return command(access, CampaignCommand(campaign_id="c", action="resolve", resolution="accepted"))
+        return command(access, order)
     finally:
         played.join(30)
 
@@ -69,6 +72,11 @@ def test_an_order_that_a_batch_could_not_carry_out_says_so_though_others_could(a
     said = answer(access, 1, ASIDE)
     assert said.state == "refused"
     assert "".join(said.refused).startswith("resolve: 1 recipient was settled, but a batch is put aside")
+
+
+def test_an_order_on_the_strategy_says_that_the_schedule_stays(access: Access) -> None:
+    said = answer(access, 1, None, CampaignCommand(campaign_id="c", action="strategy", strategy={"type": "batch"}))
+    assert said.state == "strategy done; it is completed; the schedule (window, weekends) stays as it was planned"
 
 
 def test_an_order_that_settled_everybody_is_done_at_once(access: Access) -> None:
