@@ -267,7 +267,7 @@ def _template(
     else:
         stored = templates(spec.id)
         if stored is None:
-            text = f"there is no stored template {spec.id!r}; `rampa template put` stores one, `list` names them"
+            text = f"there is no stored template {spec.id!r}; `rampa template list` names them, `put` stores one"
             found.append(Problem(field=f"{field}.id", problem=text))
             return None
         template = stored.resolved()

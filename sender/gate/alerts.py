@@ -177,7 +177,7 @@ def _doubt(turn: Turn, campaign: CampaignRow) -> None:
             turn, campaign, campaign.doubt_alert, "in_doubt", "warning",
             f"campaign {name} is {campaign.state} with {counted(in_doubt, 'recipient')} of whom it is not known "
             f"whether the relay took the mail (`rampa campaign recipients {name}` lists them; "
-            f"`rampa campaign resolve {name}` settles them)",
+            f"`rampa campaign resolve {name} --accepted` or `--drop` settles them)",
             recipients=in_doubt,
         )  # fmt: skip
     elif known is not None and not in_doubt:

@@ -203,6 +203,6 @@ def aside(error: str) -> HoldReason:
 def in_doubt(n: int) -> HoldReason:
     who = counted(n, "recipient")
     return _hold(
-        "in_doubt", f"of {who} it is not known whether the relay took the mail; `rampa campaign resolve`", None,
+        "in_doubt", f"of {who} it is not known whether the relay took the mail; `rampa campaign resolve --help`", None,
         recipients=n,
     )  # fmt: skip

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.apache
 
 PARTITIONS = 8
 KEYS = 97
-ALLOWED_ENDS = {0, 3, -signal.SIGKILL}
+ALLOWED_ENDS = {0, 3, -signal.SIGKILL, -signal.SIGTERM}
+"""A worker that is told to stop before it has begun anything ends by the signal itself."""
 
 
 class Chaos:
