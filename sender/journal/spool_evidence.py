@@ -78,7 +78,7 @@ def read(files: Mapping[int, bytes]) -> Evidence:
     The end of the last file may be torn: the `write()` that it belonged to never returned, so what it was to
     announce was not done. Any other line that cannot be read damages the evidence from there on.
     """
-    fates: dict[tuple[str, int, int], dict[int, Fate]] = {}
+    fates: Fates = {}
     generations: list[_Generation] = []
     damage = ""
     for number in sorted(files):

@@ -81,7 +81,7 @@ def judge(floods: Floods, storm: Storm, wire: Wire, began: float, *, embedded: b
     print(f"{len(verdict.twice())} mailed twice; events missing {missing}, too many {more}, repeated {repeated}")
     verdict.nobody_is_lost()
     verdict.everyone_in_doubt_is_listed()
-    assert missing == 0 or (embedded and storm.kinds.get("suspend"))  # a zombie is not refused there
+    assert missing == 0
     print(verdict.the_sum_held_at_any_time(), "progress records, the sum held in each")
     if not embedded:
         verdict.nobody_is_mailed_twice_who_was_not_in_doubt()
