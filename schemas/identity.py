@@ -42,7 +42,13 @@ def recipients_key(campaign_id: str, batch_number: int, write_id: str, part: int
 
 def event_id(campaign_id: str, batch_number: int, index: int, event_type: str, round_: int, attempt: int) -> str:
     """The deterministic id of an event: the same fact reported again has the same id."""
-    return f"{campaign_id}/{batch_number}/{index}:{event_type}:{round_}.{attempt}"
+    before, after = around_index(campaign_id, batch_number, event_type, round_, attempt)
+    return f"{before}{index}{after}"
+
+
+def around_index(campaign_id: str, batch_number: int, event_type: str, round_: int, attempt: int) -> tuple[str, str]:
+    """What stands before and after the index in the ids of events that differ in that alone."""
+    return f"{campaign_id}/{batch_number}/", f":{event_type}:{round_}.{attempt}"
 
 
 def derived_campaign_id(canonical_request: bytes) -> str:

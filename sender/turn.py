@@ -11,12 +11,12 @@ from typing import Any
 from schemas.chunk import ChunkResult
 from schemas.identity import batch_id
 from sender.events import HEADERS as EVENT_HEADERS
-from sender.events import event_value
+from sender.events import event_values
 from sender.held import Held
 from sender.journal.values import Fact
 from sender.traffic import BatchKey
 from streams.deadletter import dead_letter
-from streams.fenced import Effects, Input, Output
+from streams.fenced import Effects, Input, Output, Outputs
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +45,16 @@ class Part:
 
     state: list[tuple[int, bytes, bytes | None]] = field(default_factory=list)
     outputs: list[tuple[int, Output]] = field(default_factory=list)
+    events: list[tuple[int, Outputs]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
 
-    def mark(self) -> tuple[int, int, int]:
+    def mark(self) -> tuple[int, int, int, int]:
         """How much is gathered."""
-        return len(self.state), len(self.outputs), len(self.after)
+        return len(self.state), len(self.outputs), len(self.events), len(self.after)
 
-    def forget(self, mark: tuple[int, int, int]) -> None:
+    def forget(self, mark: tuple[int, int, int, int]) -> None:
         """What was gathered since."""
-        gathered: tuple[list[Any], ...] = (self.state, self.outputs, self.after)
+        gathered: tuple[list[Any], ...] = (self.state, self.outputs, self.events, self.after)
         for one, size in zip(gathered, mark, strict=True):
             del one[size:]
 
@@ -82,9 +83,10 @@ class Turn:
         for part in self.parts.values():
             effects.state += part.state
             effects.outputs += part.outputs
+            effects.bulk += part.events
             after += part.after
         effects.token = after
-        return effects if after or effects.state or effects.outputs else None
+        return effects if after or effects.state or effects.outputs or effects.bulk else None
 
     def later(self, held: Held, action: Callable[[], None]) -> None:
         """To be done when what is gathered about the batch is durable."""
@@ -106,14 +108,12 @@ class Turn:
         if not facts or chunk is None:
             return
         campaign, number = held.key
-        tags, key = self.voice.tags(campaign), batch_id(campaign, number).encode()
-        outputs = self.part(held.key).outputs
-        for fact in facts:
-            value = event_value(
-                fact, campaign, number, relay=chunk.relay, sending_domain=chunk.sending_domain, tags=tags
-            )
-            out = Output(self.voice.topics.mail_events, key, value, EVENT_HEADERS)
-            outputs.append((held.partition, out))
+        tags = self.voice.tags(campaign)
+        values = event_values(
+            facts, campaign, number, relay=chunk.relay, sending_domain=chunk.sending_domain, tags=tags
+        )
+        events = Outputs(self.voice.topics.mail_events, batch_id(campaign, number).encode(), values, EVENT_HEADERS)
+        self.part(held.key).events.append((held.partition, events))
 
     def dead(self, record: Input, error: str, attempts: int) -> None:
         """A record of the input that nobody can use."""

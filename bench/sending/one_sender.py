@@ -26,7 +26,7 @@ from schemas.campaign import Campaign  # noqa: E402
 from schemas.chunk import Chunk, ChunkResult  # noqa: E402
 from schemas.identity import batch_id  # noqa: E402
 from sender.app import run as run_with  # noqa: E402
-from sender.events import HEADERS, event_value  # noqa: E402
+from sender.events import HEADERS, event_values  # noqa: E402
 from sender.journal.values import Fact  # noqa: E402
 from sender.message.compile import compile_message  # noqa: E402
 from sender.shell import Sending  # noqa: E402
@@ -92,14 +92,15 @@ class Unjournaled:
         elif isinstance(message, Came):
             permitted = self._runs[message.run]
             chunk, key = permitted.chunk, batch_id(*message.batch).encode()
-            for ended in message.outcomes:
-                assert ended.kind == "accepted", ended
-                permitted.accepted += 1
-                value = event_value(
-                    Fact("accepted", ended, 0, 1), chunk.campaign_id, chunk.batch_number, relay=chunk.relay,
-                    sending_domain=chunk.sending_domain, tags={},
-                )  # fmt: skip
-                self._producer.produce(self._events, value, key, headers=list(HEADERS))
+            assert all(ended.kind == "accepted" for ended in message.outcomes), message.outcomes
+            permitted.accepted += len(message.outcomes)
+            values = event_values(
+                [Fact("accepted", ended, 0, 1) for ended in message.outcomes], chunk.campaign_id, chunk.batch_number,
+                relay=chunk.relay, sending_domain=chunk.sending_domain, tags={},
+            )  # fmt: skip
+            headers: list[tuple[str, str | bytes | None]] = list(HEADERS)
+            for value in values:
+                self._producer.produce(self._events, value, key, headers=headers)
         elif isinstance(message, Drained):
             self._answer(self._runs[message.run])
 

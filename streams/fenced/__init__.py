@@ -4,7 +4,7 @@ Used by gate, sender and fold. `model.Role` is what they implement, `processor.F
 """
 
 from streams.fenced.errors import EffectsError, Fenced, FencedProcessingError, OperatorNeeded, TransactionFailed
-from streams.fenced.model import Effects, FencedSettings, Input, Output, Role
+from streams.fenced.model import Effects, FencedSettings, Input, Output, Outputs, Role
 from streams.fenced.processor import FencedProcessor
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Input",
     "OperatorNeeded",
     "Output",
+    "Outputs",
     "Role",
     "TransactionFailed",
 ]

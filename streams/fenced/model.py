@@ -30,12 +30,23 @@ class Output(NamedTuple):
     partition: int | None = None
 
 
+class Outputs(NamedTuple):
+    """Records to produce in this order that differ by their values alone; without a partition their key chooses."""
+
+    topic: str
+    key: bytes | None
+    values: Sequence[bytes]
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+
+
 @dataclass(slots=True)
 class Effects:
     """What one transaction carries.
 
     state:    (partition, key, value) rows for the changelog; a value of None deletes the key.
     outputs:  (partition of the input topic that caused it, record).
+    bulk:     (partition of the input topic that caused them, records that are alike); cheaper where there are many.
     consumed: partition -> next offset to commit; None means all inputs given to `step` so far.
               A partition that is touched and not named keeps its committed offset.
     token:    the role's own; comes back in `committed`.
@@ -45,10 +56,14 @@ class Effects:
     outputs: list[tuple[int, Output]] = field(default_factory=list)
     consumed: dict[int, int] | None = None
     token: object = None
+    bulk: list[tuple[int, Outputs]] = field(default_factory=list)
 
     def touched(self) -> set[int]:
         """The partitions that these effects belong to."""
-        return {row[0] for row in self.state} | {partition for partition, _ in self.outputs}
+        touched = {row[0] for row in self.state}
+        touched.update(partition for partition, _ in self.outputs)
+        touched.update(partition for partition, _ in self.bulk)
+        return touched
 
 
 class Role(Protocol):

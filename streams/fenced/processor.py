@@ -28,7 +28,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streams.clients import Kafka
 from streams.fenced.errors import OperatorNeeded
 from streams.fenced.loading import Loader
-from streams.fenced.model import Effects, FencedSettings, Input, Output, Role
+from streams.fenced.model import Effects, FencedSettings, Input, Output, Outputs, Role
 from streams.fenced.offsets import Ledger
 from streams.fenced.records import as_input
 from streams.fenced.startup import check_topics, until_answered
@@ -224,17 +224,17 @@ class FencedProcessor:
             self._transact([], self._ledger.positions())
 
     def _commit(self, effects: Effects) -> None:
-        rows = [Output(self._state, key, value, partition=p) for p, key, value in effects.state]
-        records = [output for _, output in effects.outputs]
+        records: list[Output | Outputs] = [Output(self._state, k, value, partition=p) for p, k, value in effects.state]
+        records += [produced for _, produced in (*effects.outputs, *effects.bulk)]
         offsets = self._offsets(effects)
         self._ledger.note_state(p for p, _, _ in effects.state)
-        if rows or records or offsets:
-            self._transact(rows + records, offsets)
+        if records or offsets:
+            self._transact(records, offsets)
 
     def _offsets(self, effects: Effects) -> dict[int, int]:
         return self._ledger.of(effects)
 
-    def _transact(self, records: list[Output], offsets: dict[int, int]) -> None:
+    def _transact(self, records: list[Output | Outputs], offsets: dict[int, int]) -> None:
         self._begun = self._monotonic()
         self._transactions.commit(records, offsets, self._ledger.metadata)
         self._ledger.commit(offsets)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from streams.fenced.errors import Fenced, FencedProcessingError, TransactionFailed
-from streams.fenced.model import Output
+from streams.fenced.model import Output, Outputs
 from streams.fenced.stuck import StuckGuard
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,10 @@ class Transactions:
         self._guard = guard or StuckGuard()
 
     def commit(
-        self, outputs: Iterable[Output], offsets: dict[int, int], metadata: Callable[[int], str] = lambda _: ""
+        self,
+        outputs: Iterable[Output | Outputs],
+        offsets: dict[int, int],
+        metadata: Callable[[int], str] = lambda _: "",
     ) -> None:
         """`metadata` says what is committed beside a partition's offset.
 
@@ -65,7 +68,7 @@ class Transactions:
             log.info("the group's generation changed within a transaction; trying it again")
             self._wait_for_other_generation(generation)
 
-    def _try(self, records: list[Output], positions: list[TopicPartition], *, last: bool) -> object | None:
+    def _try(self, records: list[Output | Outputs], positions: list[TopicPartition], *, last: bool) -> object | None:
         """None when committed; the generation that was refused when it may be tried again."""
         generation: object = None
         self._deadline = time.monotonic() + self._timeout
@@ -108,22 +111,30 @@ class Transactions:
             raise Fenced("this process is no longer a member of its group; it leaves, and another has its work")
         return metadata
 
-    def _produce_all(self, records: Iterable[Output]) -> None:
-        """In their order. There is one a mail, so it is written to be quick."""
+    def _produce_all(self, records: Iterable[Output | Outputs]) -> None:
+        """In their order. Of those that are alike there is one a mail, so it is written to be quick."""
         produce = self._producer.produce
-        headers: dict[object, list[tuple[str, str | bytes | None]]] = {}
-        for topic, key, value, given, partition in records:
-            if given not in headers:
-                headers[given] = list(given)
-            while True:
+        for one in records:
+            topic, key, partition = one.topic, one.key, -1 if one.partition is None else one.partition
+            headers: list[tuple[str, str | bytes | None]] = list(one.headers)
+            for value in one.values if isinstance(one, Outputs) else (one.value,):
                 try:
-                    produce(topic, value, key, -1 if partition is None else partition, headers=headers[given])
+                    produce(topic, value, key, partition, headers=headers)
                 except BufferError:
-                    self._producer.poll(0.05)
-                    if time.monotonic() > self._deadline:
-                        raise TransactionFailed(_stuck("some", self._timeout)) from None
-                else:
-                    break
+                    self._produce_when_there_is_room(topic, value, key, partition, headers)
+
+    def _produce_when_there_is_room(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int,
+        headers: list[tuple[str, str | bytes | None]],
+    ) -> None:  # fmt: skip
+        while True:
+            self._producer.poll(0.05)
+            if time.monotonic() > self._deadline:
+                raise TransactionFailed(_stuck("some", self._timeout))
+            try:
+                return self._producer.produce(topic, value, key, partition, headers=headers)
+            except BufferError:
+                continue
 
     def _end(self) -> None:
         while True:

@@ -8,6 +8,8 @@ from typing import Any
 
 from schemas.batch import Pointer, Range
 from schemas.chunk import BatchControl, Chunk
+from schemas.event import MailEvent
+from streams.fenced import Effects
 
 NOON = datetime(2026, 2, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -38,3 +40,8 @@ def control(action: str, version: int, **more: Any) -> BatchControl:
     """An order to the owner of batch 1 of campaign c."""
     values: dict[str, Any] = {"relay": "main", "campaign_id": "c", "batch_number": 1, "at": NOON}
     return BatchControl(action=action, version=version, **(values | more))
+
+
+def mail_events(effects: Effects) -> list[MailEvent]:
+    """The events among what a transaction produces."""
+    return [MailEvent.decode(v) for _, alike in effects.bulk if alike.topic == "mail.events" for v in alike.values]

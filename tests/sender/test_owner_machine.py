@@ -13,7 +13,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from journals import HOUR, NOON, chunk, control
+from journals import HOUR, NOON, chunk, control, mail_events
 
 from schemas.batch import Range
 from schemas.chunk import BatchControl, Chunk, ChunkResult
@@ -173,10 +173,9 @@ class OwnersOfAPartition(RuleBasedStateMachine):
         for _, output in effects.outputs:
             if output.topic == "gate.inputs":
                 self.results.append(ChunkResult.decode(output.value or b""))
-            elif output.topic == "mail.events":
-                event = MailEvent.decode(output.value or b"")
-                assert event.event_id not in self.events
-                self.events[event.event_id] = event
+        for event in mail_events(effects):
+            assert event.event_id not in self.events
+            self.events[event.event_id] = event
 
     @rule(data=st.data(), late=st.booleans())
     def the_gate_issues_a_permit(self, data: st.DataObject, late: bool) -> None:

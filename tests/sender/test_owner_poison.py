@@ -8,11 +8,10 @@ from typing import Any
 
 import orjson
 import pytest
-from journals import HOUR, NOON, chunk, control
+from journals import HOUR, NOON, chunk, control, mail_events
 
 from schemas.base import Model
 from schemas.chunk import Chunk, ChunkResult
-from schemas.event import MailEvent
 from sender.journal import core, rows
 from sender.journal.values import Clue, Ended
 from sender.owner import Owner, Topics
@@ -272,8 +271,7 @@ def doubtful(campaign: str = "bad", **more: Any) -> Desk:
 
 
 def events(effects: Effects) -> list[tuple[str, int]]:
-    read = [MailEvent.decode(o.value or b"") for _, o in effects.outputs if o.topic == "mail.events"]
-    return [(e.event_type, e.recipient_index) for e in read]
+    return [(e.event_type, e.recipient_index) for e in mail_events(effects)]
 
 
 def test_evidence_for_a_batch_that_is_put_aside_is_carried_out_when_it_is_back() -> None:

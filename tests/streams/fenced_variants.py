@@ -21,7 +21,7 @@ class Real(FencedProcessor):
     hold_until: Path | None = None
 
     def _commit(self, effects: Effects) -> None:
-        self.committing = bool(effects.outputs)
+        self.committing = bool(effects.outputs or effects.bulk)
         self._hold(effects)
         super()._commit(effects)
         self.committing = False

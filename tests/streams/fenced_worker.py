@@ -4,7 +4,7 @@
 
 Each input adds one to its key's count (a state row) and emits `[partition, offset, count]` to `<prefix>.out`.
 With `timer`, a partition, it also counts and emits `["timer", slot, n]` there at the first call of `step`
-without inputs: a transaction that consumed nothing.
+without inputs: a transaction that consumed nothing. With `bulk` the records of a partition go out as alike.
 
 `variant` takes one rule out. `stop_at` names a point at which the process suspends itself (SIGSTOP), the first
 time that it passes it with effects; `hold` a file that it waits for between a step and its transaction;
@@ -29,7 +29,7 @@ from confluent_kafka import Producer
 from fenced_variants import VARIANTS
 
 from streams.clients import Kafka
-from streams.fenced import Effects, FencedProcessingError, FencedProcessor, FencedSettings, Input, Output
+from streams.fenced import Effects, FencedProcessingError, FencedProcessor, FencedSettings, Input, Output, Outputs
 
 
 def say(*words: object) -> None:
@@ -66,6 +66,13 @@ class Counter:
             counts[i.partition, key] = n
             effects.outputs.append((i.partition, self._out(i.partition, [i.partition, i.offset, n])))
         effects.state = [(p, k, b"%d" % n) for (p, k), n in counts.items()]
+        return self._in_bulk(effects) if self.options.get("bulk") else effects
+
+    def _in_bulk(self, effects: Effects) -> Effects:
+        for partition in sorted({p for p, _ in effects.outputs}):
+            values = [output.value or b"" for p, output in effects.outputs if p == partition]
+            effects.bulk.append((partition, Outputs(self.options["prefix"] + ".out", None, values, (), partition)))
+        effects.outputs = []
         return effects
 
     def _timer(self) -> Effects | None:
@@ -84,7 +91,7 @@ class Counter:
         for partition, key, value in effects.state:
             if partition in self.counts:  # always so, but for the variants
                 self.counts[partition][key] = int(value or b"0")
-        say("committed", len(effects.outputs))
+        say("committed", len(effects.outputs) + sum(len(alike.values) for _, alike in effects.bulk))
 
     def busy(self, partition: int) -> bool:  # noqa: ARG002
         return False

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streams.fenced import Effects, EffectsError, FencedSettings, OperatorNeeded, Output
+from streams.fenced import Effects, EffectsError, FencedSettings, OperatorNeeded, Output, Outputs
 from streams.fenced.offsets import Committed, Ledger, starting_offset
 
 
@@ -22,6 +22,7 @@ def ledger(**given_offsets: int) -> Ledger:
 
 
 OUT = Output("out", b"k", b"v")
+ALIKE = Outputs("out", b"k", [b"v", b"w"])
 
 
 @pytest.mark.parametrize(
@@ -30,10 +31,12 @@ OUT = Output("out", b"k", b"v")
         ({}, Effects(), {}),
         ({}, Effects(state=[(1, b"k", b"v")]), {1: 20}),
         ({}, Effects(outputs=[(0, OUT)]), {0: 10}),
+        ({}, Effects(bulk=[(0, ALIKE)]), {0: 10}),
         ({"p0": 14}, Effects(), {0: 15}),
         ({"p0": 14}, Effects(state=[(1, b"k", b"v")]), {0: 15, 1: 20}),
         ({"p0": 14, "p1": 20}, Effects(consumed={0: 12}), {0: 12}),
         ({"p0": 14, "p1": 20}, Effects(consumed={0: 12}, outputs=[(1, OUT)]), {0: 12, 1: 20}),
+        ({"p0": 14, "p1": 20}, Effects(consumed={0: 12}, bulk=[(1, ALIKE)]), {0: 12, 1: 20}),
         ({"p0": 14}, Effects(consumed={}), {}),
         ({"p0": 14}, Effects(consumed={}, state=[(0, b"k", None)]), {0: 10}),
     ],
@@ -49,6 +52,7 @@ def test_a_transaction_carries_an_offset_of_everything_that_it_touches(
     [
         Effects(state=[(2, b"k", b"v")]),
         Effects(outputs=[(2, OUT)]),
+        Effects(bulk=[(2, ALIKE)]),
         Effects(consumed={2: 0}),
         Effects(consumed={0: 9}),
         Effects(consumed={0: 16}),
