@@ -40,7 +40,6 @@ MAX_RECORD_BYTES = 2_000_000
 """The client's own limit; above the broker's (1 MB), so that a dead letter, whose headers make it larger than
 the record that it was, depends on its topic's `max.message.bytes` alone."""
 
-
 _LEAST_WAIT = 0.001
 """librdkafka counts in milliseconds: for less it would not wait at all, and the loop would spin."""
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -225,7 +224,8 @@ class FencedProcessor:
 
     def _commit(self, effects: Effects) -> None:
         records: list[Output | Outputs] = [Output(self._state, k, value, partition=p) for p, k, value in effects.state]
-        records += [produced for _, produced in (*effects.outputs, *effects.bulk)]
+        records += [output for _, output in effects.outputs]
+        records += [alike for _, alike in effects.bulk]
         offsets = self._offsets(effects)
         self._ledger.note_state(p for p, _, _ in effects.state)
         if records or offsets:
