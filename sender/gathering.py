@@ -12,15 +12,37 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sender.journal.spool import Slip, Spool, SpoolEnd, SpoolLost
+from sender.journal.spool import Slip, Spool, SpoolLost
 from sender.smtp.carrier import hung_up
 from sender.smtp.outcomes import Outcome
 from streams.clock import Clock
 
 if TYPE_CHECKING:
-    from sender.line import Line, Sent, Source
+    from sender.line import Line, Source
 
 log = logging.getLogger(__name__)
+
+
+class Sent:
+    """What a message on a pipe belongs to."""
+
+    __slots__ = ("begun", "index", "message_id", "rcpt_to", "refused", "slip", "source", "tries")
+
+    def __init__(
+        self, source: Source, slip: Slip | None, index: int, tries: int, rcpt_to: str, message_id: str
+    ) -> None:
+        self.source = source
+        self.slip = slip
+        """Where it is put on record."""
+        self.index = index
+        self.tries = tries
+        """Which try of it this is."""
+        self.rcpt_to = rcpt_to
+        self.message_id = message_id
+        self.begun = False
+        """The spool says that it goes on a wire."""
+        self.refused = False
+        """`may_begin` said no."""
 
 
 class Gathering:
@@ -37,7 +59,7 @@ class Gathering:
         self._clock = clock
         self._lines: dict[Line, None] = {}
         self._begins: list[tuple[Line, Sent]] = []
-        self._ends: list[tuple[Slip, int, SpoolEnd]] = []
+        self._ends: list[tuple[Slip, int, int, Outcome]] = []
         self._now: datetime | None = None
 
     def now(self) -> datetime:
@@ -54,8 +76,8 @@ class Gathering:
         """What became of it. One whose begin is not in the spool yet leaves nothing there."""
         if not sent.begun:
             self._begins = [one for one in self._begins if one[1] is not sent]
-        elif self._spool is not None and sent.source.slip is not None:
-            self._ends.append((sent.source.slip, sent.index, SpoolEnd.of(outcome, self.now(), sent.tries)))
+        elif self._spool is not None and sent.slip is not None:
+            self._ends.append((sent.slip, sent.index, sent.tries, outcome))
 
     def put_off(self, line: Line) -> None:
         """The line has something to write, or to put on record, at the end of this turn."""
@@ -121,9 +143,9 @@ class Gathering:
         begins, self._begins = self._begins, []
         ends, self._ends = self._ends, []
         if self._spool is not None and (begins or ends):
-            begun = [(s.source.slip, s.index, s.tries) for _, s in begins if s.source.slip is not None]
+            begun = [(s.slip, s.index, s.tries) for _, s in begins if s.slip is not None]
             try:
-                self._spool.write(ends, begun)
+                self._spool.write(ends, begun, self.now())
             except SpoolLost as e:
                 return {line for line, _ in begins}, e
         for _, sent in begins:

@@ -11,8 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
-from sender.gathering import Gathering
-from sender.journal.spool import Slip
+from sender.gathering import Gathering, Sent
 from sender.smtp.errors import RelayDown
 from sender.smtp.feed import Ending, Feed, Outcome, Outgoing, Pipe
 from sender.smtp.pipeline import MessagePipe
@@ -21,28 +20,9 @@ CLOSING = 6.0
 """Seconds for the server to answer QUIT, and what is on the wire before it."""
 
 
-class Sent:
-    """What a message on a pipe belongs to."""
-
-    __slots__ = ("begun", "index", "message_id", "rcpt_to", "refused", "source", "tries")
-
-    def __init__(self, source: Source, index: int, tries: int, rcpt_to: str, message_id: str) -> None:
-        self.source = source
-        self.index = index
-        self.tries = tries
-        """Which try of it this is."""
-        self.rcpt_to = rcpt_to
-        self.message_id = message_id
-        self.begun = False
-        """The spool says that it goes on a wire."""
-        self.refused = False
-        """`may_begin` said no."""
-
-
 class Source(Protocol):
     """A run, as far as its lines go. No method blocks."""
 
-    slip: Slip | None
     halted: bool
     """The batch is another's by now."""
 

@@ -11,9 +11,10 @@ from time import monotonic
 from typing import Any
 
 from schemas.template.errors import RowError
+from sender.gathering import Sent
 from sender.journal.spool import SpoolLost
 from sender.journal.values import Ended
-from sender.line import Line, Sent
+from sender.line import Line
 from sender.recipients import Part
 from sender.run import STALE, Run
 from sender.smtp.errors import RelayDown
@@ -230,7 +231,7 @@ class PipedRun(Run[Line]):
             return None
         if self._over_budget:
             self.filled(None)
-        sent = Sent(self, index, self.tries(index) + 1, made.rcpt_to, made.message_id)
+        sent = Sent(self, self.slip, index, self.tries(index) + 1, made.rcpt_to, made.message_id)
         return Outgoing(made.mail_from, made.rcpt_to, made.content, made.smtputf8, sent, made.dotless)
 
 

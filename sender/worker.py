@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from schemas.template.errors import RowError
-from sender.journal.spool import SpoolEnd
 from sender.journal.values import Ended
 from sender.message.envelope import Envelope, MessageName
 from sender.relays import Connection, Outcome
@@ -104,7 +103,7 @@ class Worker:
     def _record_end(self, index: int, outcome: Outcome) -> None:
         spool, slip = self._run.around.spool, self._run.slip
         if spool is not None and slip is not None:
-            spool.end(slip, index, SpoolEnd.of(outcome, self._run.around.clock.now(), self._run.tries(index) + 1))
+            spool.end(slip, index, self._run.tries(index) + 1, outcome, self._run.around.clock.now())
 
     async def _connected(self) -> Connection:
         if self._connection is not None and not self._connection.usable:

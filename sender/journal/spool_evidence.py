@@ -120,11 +120,9 @@ def _take(payload: bytes, g: _Generation, fates: Fates) -> bool:
         flat = orjson.loads(rest)
         for number, index, tries in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             _begun(number, index, tries, g, fates)
-    elif kind == b"e":
-        _ended(orjson.loads(rest), g, fates)
     elif kind == b"E":
-        for values in orjson.loads(rest):
-            _ended(values, g, fates)
+        at, replies, whose = orjson.loads(rest)
+        _ended(datetime.fromisoformat(at), replies, whose, g, fates)
     elif kind == b"p":
         number, *name = orjson.loads(rest)
         g.slips[number] = (name[0], name[1], name[2], name[3])
@@ -143,10 +141,11 @@ def _begun(number: int, index: int, tries: int, g: _Generation, fates: Fates) ->
     _of(g.slips[number], fates)[index] = Fate("begun", tries)
 
 
-def _ended(values: Sequence[Any], g: _Generation, fates: Fates) -> None:
-    number, index, tries, outcome, code, enhanced, reason, text, provider_id, at = values
-    end = SpoolEnd(outcome, datetime.fromisoformat(at), tries, code, enhanced, reason, text, provider_id)
-    _of(g.slips[number], fates)[index] = Fate("ended", tries, end)
+def _ended(at: datetime, replies: Sequence[Any], whose: Sequence[int], g: _Generation, fates: Fates) -> None:
+    for number, index, tries, which in zip(*(whose[i::4] for i in range(4)), strict=True):
+        kind, code, enhanced, reason, text, provider_id = replies[6 * which : 6 * which + 6]
+        end = SpoolEnd(kind, at, tries, code, enhanced, reason, text, provider_id)
+        _of(g.slips[number], fates)[index] = Fate("ended", tries, end)
 
 
 def _of(name: SlipName, fates: Fates) -> dict[int, Fate]:

@@ -7,9 +7,10 @@ Payloads:
     h{...}                                      the first line of a generation: spool, generation, kept
     p[slip,campaign,batch,round,permit]         what a slip number stands for in this generation
     b<slip> <index> <tries>                     a message goes on a wire, for the `tries`th time
-    e[slip,index,tries,kind,code,enhanced,reason,text,provider_id,at]    what the server replied
     B[slip,index,tries,slip,index,tries...]     several of `b`, which go on their wires after the same write
-    E[[slip,index,...],[slip,index,...]...]     several of `e`
+    E[at,[kind,code,enhanced,reason,text,provider_id,kind...],[slip,index,tries,reply,slip...]]
+                                                what the server replied, to one message or several: the replies,
+                                                and whose each is, by its place among them
     r<generation>                               everything in that generation is settled; its file goes away
     n<generation>                               goes on in that generation
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -32,6 +34,24 @@ SlipName = tuple[str, int, int, str]
 """(campaign id, batch number, round, permit id)."""
 
 
+@dataclass(slots=True, eq=False)
+class Slip:
+    """One permit's page in the spool: `begin` and `end` say by it which batch and round they mean."""
+
+    number: int
+    name: SlipName
+    declared: int = 0
+    """The newest generation that says what `number` stands for."""
+    last: dict[int, int] = field(default_factory=dict)
+    """By index: the generation of its last record; as -generation when that is an end."""
+
+
+Ends = Sequence[tuple[Slip, int, int, Outcome]]
+"""(slip, index, which try it was, what the server replied)."""
+Begins = Sequence[tuple[Slip, int, int]]
+"""(slip, index, which try it is)."""
+
+
 class SpoolEnd(NamedTuple):
     """What the server replied to the `tries`th try of a message, by the installation's clock."""
 
@@ -43,12 +63,6 @@ class SpoolEnd(NamedTuple):
     reason: Reason = ""
     text: str = ""
     provider_id: str = ""
-
-    @classmethod
-    def of(cls, outcome: Outcome, at: datetime, tries: int = 1) -> SpoolEnd:
-        """The end that an outcome makes."""
-        o = outcome
-        return tuple.__new__(cls, (o.kind, at, tries, o.code, o.enhanced, o.reason, o.text[:TEXT_KEPT], o.provider_id))
 
     @property
     def settles(self) -> bool:
@@ -67,48 +81,50 @@ def head(spool: str, generation: int, kept: Sequence[int]) -> bytes:
     return b"h" + orjson.dumps({"spool": spool, "generation": generation, "kept": kept})
 
 
-def slip(number: int, name: SlipName) -> bytes:
+def declared(slip: Slip) -> bytes:
     """The payload that says what a slip number stands for."""
-    campaign_id, batch_number, round_, permit_id = name
-    return b"p" + orjson.dumps((number, campaign_id, batch_number, round_, permit_id))
+    return b"p" + orjson.dumps((slip.number, *slip.name))
 
 
-def begin(number: int, index: int, tries: int) -> bytes:
-    """The payload that says that a message goes on a wire."""
-    return b"b%d %d %d" % (number, index, tries)
-
-
-def end(number: int, index: int, e: SpoolEnd) -> bytes:
-    """The payload that says what a server replied."""
-    try:
-        return b"e" + orjson.dumps(
-            (number, index, e.tries, e.kind, e.code, e.enhanced, e.reason, e.text[:TEXT_KEPT], e.provider_id, e.at)
-        )
-    except orjson.JSONEncodeError:  # half a surrogate pair, from bytes that are no UTF-8
-        return end(number, index, e._replace(text=_clean(e.text), provider_id=_clean(e.provider_id)))
-
-
-def begins(begun: Sequence[tuple[int, int, int]]) -> bytes:
-    """One payload for several (slip number, index, tries)."""
+def begins(begun: Begins) -> bytes:
+    """One payload for several messages that go on their wires."""
     if len(begun) == 1:
-        return begin(*begun[0])
+        slip, index, tries = begun[0]
+        return b"b%d %d %d" % (slip.number, index, tries)
     flat: list[int] = []
-    for one in begun:
-        flat += one
+    for slip, index, tries in begun:
+        flat.append(slip.number)
+        flat.append(index)
+        flat.append(tries)
     return b"B" + orjson.dumps(flat)
 
 
-def ends(ended: Sequence[tuple[int, int, SpoolEnd]]) -> list[bytes]:
-    """The payloads, one if that can be, for several (slip number, index, end)."""
-    if len(ended) > 1:
-        try:
-            return [b"E" + orjson.dumps([
-                (number, index, e.tries, e.kind, e.code, e.enhanced, e.reason, e.text[:TEXT_KEPT], e.provider_id, e.at)
-                for number, index, e in ended
-            ])]  # fmt: skip
-        except orjson.JSONEncodeError:
-            pass
-    return [end(*one) for one in ended]
+def ends(ended: Ends, at: datetime) -> bytes:
+    """One payload for what servers replied, `at` by the installation's clock. Neighbours with the very same reply
+    share it."""
+    replies: list[object] = []
+    whose: list[int] = []
+    last: Outcome | None = None
+    count = 0
+    for slip, index, tries, o in ended:
+        if o is not last:
+            last = o
+            count += 1
+            replies.append(o.kind)
+            replies.append(o.code)
+            replies.append(o.enhanced)
+            replies.append(o.reason)
+            replies.append(o.text if len(o.text) <= TEXT_KEPT else o.text[:TEXT_KEPT])
+            replies.append(o.provider_id)
+        whose.append(slip.number)
+        whose.append(index)
+        whose.append(tries)
+        whose.append(count - 1)
+    try:
+        return b"E" + orjson.dumps((at, replies, whose))
+    except orjson.JSONEncodeError:  # half a surrogate pair, from bytes that are no UTF-8
+        clean = [_clean(one) if isinstance(one, str) else one for one in replies]
+        return b"E" + orjson.dumps((at, clean, whose))
 
 
 def _clean(text: str) -> str:

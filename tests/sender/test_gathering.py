@@ -14,11 +14,11 @@ from typing import Any
 import orjson
 import pytest
 
-from sender.gathering import Gathering
+from sender.gathering import Gathering, Sent
 from sender.journal import spool_file
 from sender.journal.spool import Slip, Spool, SpoolFull
 from sender.journal.spool_file import LineFile
-from sender.line import Line, Sent
+from sender.line import Line
 from sender.smtp.feed import Outcome, Outgoing
 from sender.smtp.learned import Mode
 from sender.smtp.pipeline import MessagePipe
@@ -63,7 +63,7 @@ class Run:
     """A source of messages, one a line."""
 
     def __init__(self, slip: Slip, n: int) -> None:
-        self.slip: Slip | None = slip
+        self.slip = slip
         self.halted = False
         self.left = list(range(n))
         self.ours: Callable[[], bool] = lambda: True
@@ -75,7 +75,9 @@ class Run:
             return None
         index = self.left.pop(0)
         to = f"r{index}@x.example"
-        return Outgoing("b@bore.example", to, b"Subject: x\r\n\r\nHola\r\n", token=Sent(self, index, 1, to, "<id>"))
+        return Outgoing(
+            "b@bore.example", to, b"Subject: x\r\n\r\nHola\r\n", token=Sent(self, self.slip, index, 1, to, "<id>")
+        )
 
     def may_begin(self) -> bool:
         self.asked += 1

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sender.journal.spool import Slip, Spool, SpoolEnd, SpoolFull, SpoolLost
 from sender.journal.spool_dead import Evidence, Fate, boot_id, read_dead, sweep
 from sender.journal.spool_evidence import read
+from sender.smtp.outcomes import Outcome
 
 NOW = datetime(2026, 2, 2, 9, 0, tzinfo=UTC)
 TAKEN = SpoolEnd("accepted", NOW, 1, 250, "2.0.0", "", "Ok: queued as 4Xy", "4Xy")
 LATER = TAKEN._replace(kind="transient", code=451)
+TOOK = Outcome("accepted", 250, "2.0.0", "Ok: queued as 4Xy", "4Xy")
+NOT_YET = replace(TOOK, kind="transient", code=451)
+REPLIES = {TAKEN: TOOK, LATER: NOT_YET}
+"""What a server says, by what a dead spool says of it."""
 
 
 class Disk:
@@ -80,8 +86,8 @@ def test_a_dead_process_tells_what_it_had_begun(tmp_path: Path) -> None:
     slip, other = spool.permit("c", 7, 0, "main:1"), spool.permit("c", 8, 1, "main:2")
     spool.begin(slip, 0)
     spool.begin(slip, 1, tries=2)
-    spool.end(slip, 0, TAKEN)
-    spool.write([(slip, 1, LATER)], [(other, 0, 1), (slip, 2, 1)])
+    spool.end(slip, 0, 1, TOOK, NOW)
+    spool.write([(slip, 1, 1, NOT_YET)], [(other, 0, 1), (slip, 2, 1)], NOW)
     spool.close(clean=False)
     found = evidence(tmp_path, spool)
     assert found.of("c", 7, 0, 0) == Fate("ended", 1, TAKEN)
@@ -94,7 +100,7 @@ def test_a_spool_that_was_closed_in_order_leaves_nothing(tmp_path: Path) -> None
     spool = Spool.create(tmp_path)
     slip = spool.permit("c", 7, 0, "main:1")
     spool.begin(slip, 0)
-    spool.end(slip, 0, TAKEN)
+    spool.end(slip, 0, 1, TOOK, NOW)
     spool.settled(slip, [0])
     spool.close(clean=True)
     spool.close(clean=True)
@@ -153,8 +159,8 @@ def test_twenty_thousand_messages_leave_a_small_spool(tmp_path: Path) -> None:
     for batch in range(200):
         slip = spool.permit("c", batch, 0, f"main:{batch}")
         for start in range(0, 100, 10):
-            spool.write([], [(slip, i, 1) for i in range(start, start + 10)])
-            spool.write([(slip, i, TAKEN) for i in range(start, start + 10)], [])
+            spool.write([], [(slip, i, 1) for i in range(start, start + 10)], NOW)
+            spool.write([(slip, i, 1, TOOK) for i in range(start, start + 10)], [], NOW)
             spool.settled(slip, range(start, start + 10))
         assert slip.last == {}
         most = max(most, sum(f.stat().st_size for f in tmp_path.iterdir()))
@@ -169,13 +175,13 @@ def test_a_generation_stays_while_one_message_of_it_is_open(tmp_path: Path) -> N
     spool.begin(old, 0)
     for i in range(100):
         spool.begin(new, i)
-        spool.end(new, i, TAKEN)
+        spool.end(new, i, 1, TOOK, NOW)
         spool.settled(new, [i])
     assert generations(tmp_path)[0] == 1
     assert len(generations(tmp_path)) == 2
     spool.settled(old, [0])  # it is on a wire: that cannot be
     assert generations(tmp_path)[0] == 1
-    spool.end(old, 0, TAKEN)
+    spool.end(old, 0, 1, TOOK, NOW)
     spool.settled(old, [0, 0, 99])
     assert len(generations(tmp_path)) == 1
     spool.close(clean=True)
@@ -193,9 +199,9 @@ def test_a_full_disk_stops_what_would_begin_and_keeps_what_ends(tmp_path: Path, 
         spool.begin(slip, 30)
     assert "No space left" in spool.full
     for i in range(30):
-        spool.end(slip, i, TAKEN)
+        spool.end(slip, i, 1, TOOK, NOW)
     with pytest.raises(SpoolFull):
-        spool.write([], [(slip, 31, 1)])
+        spool.write([], [(slip, 31, 1)], NOW)
     disk.room = 1 << 30
     spool.begin(slip, 32)
     assert spool.full == ""
@@ -211,7 +217,7 @@ def test_ends_that_come_with_begins_are_kept_when_there_is_no_room_for_begins(tm
     spool.begin(slip, 0)
     disk.room = disk.used()
     with pytest.raises(SpoolFull):
-        spool.write([(slip, 0, TAKEN)], [(slip, 1, 1)])
+        spool.write([(slip, 0, 1, TOOK)], [(slip, 1, 1)], NOW)
     spool.close(clean=False)
     assert evidence(tmp_path, spool).of("c", 7, 0, 0) == Fate("ended", 1, TAKEN)
     assert evidence(tmp_path, spool).of("c", 7, 1, 0).state == "never"
@@ -224,12 +230,12 @@ def test_an_end_that_finds_no_room_at_all_leaves_its_message_in_doubt_until_it_i
     slip = spool.permit("c", 7, 0, "main:1")
     spool.begin(slip, 0)
     disk.room = disk.used()
-    spool.end(slip, 0, TAKEN)
+    spool.end(slip, 0, 1, TOOK, NOW)
     spool.settled(slip, [0])
     disk.room = 1 << 30
     for i in range(1, 20):
         spool.begin(slip, i)
-        spool.end(slip, i, TAKEN)
+        spool.end(slip, i, 1, TOOK, NOW)
         spool.settled(slip, [i])
     assert 1 not in generations(tmp_path)
     spool.close(clean=False)
@@ -256,7 +262,7 @@ def test_a_spool_that_cannot_be_written_for_another_reason_is_lost(
         patch.setattr(os, "write", broken)
         with pytest.raises(SpoolLost, match="Input/output error"):
             spool.begin(slip, 1)
-        spool.end(slip, 0, TAKEN)
+        spool.end(slip, 0, 1, TOOK, NOW)
     with pytest.raises(SpoolLost):
         spool.begin(slip, 1)
     assert "Input/output error" in spool.full
@@ -314,7 +320,8 @@ class SpoolMachine(RuleBasedStateMachine):
         ends = [(slip, i, data.draw(st.sampled_from([TAKEN, LATER]))) for i in on_wire]
         with self.disk.in_place():
             try:
-                self.spool.write(ends, [(slip, i, 1) for i in free])
+                said = [(slip, i, 1, REPLIES[end]) for slip, i, end in ends]
+                self.spool.write(said, [(slip, i, 1) for i in free], NOW)
             except SpoolFull:
                 assert free
                 assert self.spool.full
@@ -334,7 +341,7 @@ class SpoolMachine(RuleBasedStateMachine):
         state = self.model.get((slip, index))
         with self.disk.in_place():
             if state == "begun":
-                self.spool.end(slip, index, TAKEN)
+                self.spool.end(slip, index, 1, TOOK, NOW)
                 self.model[slip, index] = TAKEN
                 if self.disk.room < 1 << 30:
                     self.lost.add((slip, index))

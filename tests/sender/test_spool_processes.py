@@ -21,9 +21,10 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from sender.journal.spool import Spool, SpoolEnd, SpoolFull
+from sender.journal.spool import Spool, SpoolFull
+from sender.smtp.outcomes import Outcome
 
-END = SpoolEnd("accepted", datetime.now(UTC), 1, 250, "2.0.0", "", "Ok: queued as 4Xy " + "x" * 100, "4Xy")
+END = Outcome("accepted", 250, "2.0.0", "Ok: queued as 4Xy " + "x" * 100, "4Xy")
 spool = Spool.create(Path(sys.argv[1]), roll_bytes=int(sys.argv[2]), spare_bytes=int(sys.argv[3]))
 slip = spool.permit("c", 7, 0, "main:1")
 settled_to = int(sys.argv[4])
@@ -34,7 +35,7 @@ index = 0
 full = False
 while True:
     try:
-        spool.write([(slip, index - 1, END)] if index and not full else [], [(slip, index, 1)])
+        spool.write([(slip, index - 1, 1, END)] if index and not full else [], [(slip, index, 1)], datetime.now(UTC))
     except SpoolFull:
         if not full:
             say("full", index)
