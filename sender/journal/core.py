@@ -27,7 +27,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from schemas.chunk import Chunk, ChunkResult
-from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, INTENDED, OPEN, SUPPRESSED, WINDOW
+from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, INTENDED, NEVER, OPEN, SUPPRESSED, WINDOW
 from sender.journal.drafts import Count, Draft
 from sender.journal.orders import seen
 from sender.journal.report import Stopped, answer_older, finished, may_go, reported
@@ -61,7 +61,14 @@ def take_permit(journal: BatchJournal | None, chunk: Chunk, now: datetime) -> An
 
 def may_begin(journal: BatchJournal, now: datetime) -> bool:
     """Whether `begin` would find anything."""
-    return bool(begin(journal, 1, now)[1])
+    chunk = _beginnable(journal, now)
+    if chunk is None or chunk.permitted() - journal.permit.begun - intended(journal) <= 0:
+        return False
+    for start, low, high in pieces(chunk.ranges):
+        window = journal.windows.get(start)
+        if chunk.round > NEVER if window is None else may_go(window, low, high, chunk):
+            return True
+    return False
 
 
 def begin(journal: BatchJournal, limit: int, now: datetime, spool: str | None = None) -> tuple[BatchJournal, list[int]]:
@@ -71,10 +78,10 @@ def begin(journal: BatchJournal, limit: int, now: datetime, spool: str | None = 
     Nothing is begun after `until`, under an order to pause or cancel, or beyond what the permit allows in
     all (messages that were sent again because they were in doubt count too).
     """
-    permit, chunk = journal.permit, journal.permit.chunk
-    if chunk is None or not permit.active or journal.control.action is not None or now >= chunk.until:
+    chunk = _beginnable(journal, now)
+    if chunk is None:
         return journal, []
-    left = min(limit, chunk.permitted() - permit.begun - intended(journal))
+    left = min(limit, chunk.permitted() - journal.permit.begun - intended(journal))
     windows = dict(journal.windows)
     taken: list[int] = []
     for start, low, high in pieces(chunk.ranges):
@@ -85,7 +92,7 @@ def begin(journal: BatchJournal, limit: int, now: datetime, spool: str | None = 
         if found:
             windows[start] = _begun(window, found, chunk, now, spool)
             taken += [start + i for i in found]
-    return (replace(journal, windows=windows), taken) if taken else (journal, [])
+    return (journal.with_windows(windows), taken) if taken else (journal, [])
 
 
 def ended(journal: BatchJournal, outcomes: Iterable[Ended]) -> tuple[BatchJournal, list[Fact]]:
@@ -97,22 +104,30 @@ def ended(journal: BatchJournal, outcomes: Iterable[Ended]) -> tuple[BatchJourna
     drafts: dict[int, Draft] = {}
     count = Count(chunk.day_timezone)
     for outcome in outcomes:
-        at = outcome.index % WINDOW
-        draft = drafts.get(outcome.index - at)
+        index, kind = outcome.index, outcome.kind
+        at = index % WINDOW
+        draft = drafts.get(index - at)
         if draft is None:
-            window = journal.windows.get(outcome.index - at)
+            window = journal.windows.get(index - at)
             if window is None:
                 continue
             draft = drafts[window.start] = Draft(window)
         if draft.states[at] != INTENDED:
             continue
-        attempt = draft.attempts[at] + outcome.tries - 1
-        if outcome.kind != "not_begun":
-            facts.append(Fact(outcome.kind, outcome, permit.round, attempt))
+        attempt = draft.attempts(at) + outcome.tries - 1
+        if kind == "accepted" and outcome.tries == 1 and not outcome.recovered:  # most; what follows would do the same
+            facts.append(Fact("accepted", outcome, permit.round, attempt))
+            count.begun(outcome.at)
+            draft.states[at] = ACCEPTED
+            continue
+        if kind != "not_begun":
+            facts.append(Fact(kind, outcome, permit.round, attempt))
         count.add(outcome, attempt, draft.window.at)
         _after(draft, at, outcome, attempt, chunk)
-    windows = {**journal.windows, **{start: draft.frozen() for start, draft in drafts.items()}}
-    return replace(journal, windows=windows, permit=count.on(permit)), facts
+    windows = dict(journal.windows)
+    for start, draft in drafts.items():
+        windows[start] = draft.frozen()
+    return journal.with_windows(windows, count.on(permit)), facts
 
 
 def throttled(journal: BatchJournal, replies: int) -> BatchJournal:
@@ -136,7 +151,10 @@ def spools_of(journal: BatchJournal, indices: Iterable[int]) -> dict[int, Clue]:
 
 def intended(journal: BatchJournal) -> int:
     """How many indices are intended and have no outcome."""
-    return sum(w.states.count(INTENDED) for w in journal.windows.values())
+    found = 0
+    for window in journal.windows.values():
+        found += window.states.count(INTENDED)
+    return found
 
 
 def finish(
@@ -162,6 +180,14 @@ def is_ended(journal: BatchJournal) -> bool:
 
 
 # --- details
+
+
+def _beginnable(journal: BatchJournal, now: datetime) -> Chunk | None:
+    """The permit under which something may be begun now; None: nothing may."""
+    chunk = journal.permit.chunk
+    if chunk is None or not journal.permit.active or journal.control.action is not None or now >= chunk.until:
+        return None
+    return chunk
 
 
 def _take_new(journal: BatchJournal, chunk: Chunk, now: datetime) -> Answer:
@@ -246,9 +272,9 @@ def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime, sp
     draft = Draft(window)
     for i in found:
         draft.states[i] = INTENDED
-        draft.rounds[i] = chunk.round
-        draft.attempts[i] += 1
-    return replace(draft.frozen(), permit_id=chunk.permit_id, at=now, spool=spool)
+        draft.set_round(i, chunk.round)
+        draft.set_attempts(i, draft.attempts(i) + 1)
+    return draft.frozen_under(chunk.permit_id, now, spool)
 
 
 def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) -> None:
@@ -258,7 +284,7 @@ def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) ->
         outcome.kind == "in_doubt" and chunk.in_doubt == "resend" and tries <= chunk.max_retries
     ):
         draft.states[at] = DEFERRED if deferred else OPEN
-        draft.rounds[at] = chunk.round if deferred else chunk.round - 1
+        draft.set_round(at, chunk.round if deferred else chunk.round - 1)
     elif outcome.kind == "deferred":
         draft.states[at] = DEFERRED
         draft.defer(at, outcome.tries)
@@ -266,4 +292,4 @@ def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) ->
         draft.states[at] = LETTER[outcome.kind]
         if outcome.unread and outcome.kind == "in_doubt":
             draft.may_be_told(at, outcome.unread)
-    draft.attempts[at] = attempt
+    draft.set_attempts(at, attempt)

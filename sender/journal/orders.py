@@ -98,6 +98,8 @@ def seen(journal: BatchJournal) -> frozenset[int]:
 def awaiting(journal: BatchJournal, outcomes: Sequence[Ended]) -> BatchJournal:
     """The journal after these outcomes. Whoever is open or deferred by them is in doubt instead when pending evidence
     says that he has his message: else he would be sent to again, and the evidence be about nobody."""
+    if not journal.pending:
+        return journal
     found = seen(journal).intersection(outcome.index for outcome in outcomes)
     return _in_doubt_again(journal, found) if found else journal
 

@@ -13,7 +13,6 @@ from itertools import groupby
 
 import orjson
 
-from schemas.base import rfc3339
 from schemas.batch import PutOff
 from schemas.chunk import BatchControl, Chunk, ChunkResult
 from schemas.journal import WINDOW, JournalEntry, JournalPermit, Span, permit_key, window_key
@@ -22,6 +21,10 @@ from sender.journal.values import BatchJournal, Control, Permit, Window, pieces
 
 Row = tuple[bytes, bytes | None]
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
+CHUNKS_KEPT = 256
+
+_chunks: dict[str, tuple[Chunk, str]] = {}
+"""By permit id: a permit, and it encoded; only to encode it less often."""
 
 
 def changes(old: BatchJournal | None, new: BatchJournal, now: datetime) -> list[Row]:
@@ -33,7 +36,7 @@ def changes(old: BatchJournal | None, new: BatchJournal, now: datetime) -> list[
         rows: list[Row] = [(window_key(new.campaign_id, new.batch_number, start), None) for start in before]
         return [*rows, _permit_row(new, now, ended=True)]
     rows = [_window_row(new, w) for start, w in new.windows.items() if before.get(start) is not w]
-    if old is None or _without_windows(old) != _without_windows(new):
+    if old is None or not _same_but_windows(old, new):
         rows.append(_permit_row(new, now, ended=False))
     return rows
 
@@ -97,43 +100,67 @@ def _window_row(journal: BatchJournal, w: Window) -> Row:
         "deferrals": w.deferrals,
         "refused": w.refused,
         "unread": w.unread,
-        "at": rfc3339(w.at),
+        "at": _utc(w.at),
     }
-    return window_key(journal.campaign_id, journal.batch_number, w.start), orjson.dumps(value)
+    key = window_key(journal.campaign_id, journal.batch_number, w.start)
+    return key, orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
 def _permit_row(journal: BatchJournal, now: datetime, *, ended: bool) -> Row:
-    p = journal.permit
-    row = JournalPermit(
-        campaign_id=journal.campaign_id,
-        batch_number=journal.batch_number,
-        permit_id=p.permit_id,
-        round=p.round,
-        version=journal.version,
-        final=not p.active,
-        begun=p.begun,
-        sent_on={day.isoformat(): n for day, n in p.sent_on.items()},
-        control=journal.control.action,
-        control_version=journal.control.version,
-        control_at=journal.control.at,
-        pending=tuple(command.encode().decode() for command in journal.pending),
-        chunk=None if ended or p.chunk is None else p.chunk.encode().decode(),
-        result=None if p.result is None else p.result.encode().decode(),
-        size=journal.size,
-        content_hash=journal.content_hash,
-        throttled=p.throttled,
-        errors=p.errors,
-        deferral=p.deferral,
-        spans=tuple(_spans(journal)) if ended else (),
-        refused=tuple(_refused(journal)) if ended else (),
-        ended=ended,
-        at=now,
+    """By hand, because there is one for each batch that a turn touched; a test holds it to `JournalPermit.encode`."""
+    p, control = journal.permit, journal.control
+    value = {
+        "kind": "permit",
+        "campaign_id": journal.campaign_id,
+        "batch_number": journal.batch_number,
+        "permit_id": p.permit_id,
+        "round": p.round,
+        "version": journal.version,
+        "final": not p.active,
+        "begun": p.begun,
+        "sent_on": {day.isoformat(): n for day, n in p.sent_on.items()},
+        "control": control.action,
+        "control_version": control.version,
+        "control_at": None if control.at is None else _utc(control.at),
+        "pending": [command.encode().decode() for command in journal.pending],
+        "chunk": None if ended or p.chunk is None else _encoded(p.chunk),
+        "result": None if p.result is None else p.result.encode().decode(),
+        "size": journal.size,
+        "content_hash": journal.content_hash,
+        "throttled": p.throttled,
+        "errors": [error.model_dump(mode="json") for error in p.errors],
+        "deferral": None if p.deferral is None else p.deferral.model_dump(mode="json"),
+        "spans": list(_spans(journal)) if ended else [],
+        "refused": list(_refused(journal)) if ended else [],
+        "ended": ended,
+        "at": _utc(now),
+    }
+    return permit_key(journal.campaign_id, journal.batch_number), orjson.dumps(value, option=orjson.OPT_UTC_Z)
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+
+
+def _encoded(chunk: Chunk) -> str:
+    """It is written as often as anything becomes of it, so the text of the last ones is kept."""
+    kept = _chunks.get(chunk.permit_id)
+    if kept is None or kept[0] is not chunk:
+        if len(_chunks) >= CHUNKS_KEPT:
+            _chunks.clear()
+        kept = _chunks[chunk.permit_id] = chunk, chunk.encode().decode()
+    return kept[1]
+
+
+def _same_but_windows(one: BatchJournal, other: BatchJournal) -> bool:
+    return (
+        (one.permit is other.permit or one.permit == other.permit)
+        and one.version == other.version
+        and one.control == other.control
+        and one.pending == other.pending
+        and (one.campaign_id, one.batch_number) == (other.campaign_id, other.batch_number)
+        and (one.size, one.content_hash) == (other.size, other.content_hash)
     )
-    return permit_key(journal.campaign_id, journal.batch_number), row.encode()
-
-
-def _without_windows(journal: BatchJournal) -> BatchJournal:
-    return replace(journal, windows={})
 
 
 def _window(e: JournalEntry) -> Window:

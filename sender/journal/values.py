@@ -113,6 +113,13 @@ class BatchJournal:
         n = min(WINDOW, self.size - start)
         return Window(start, OPEN * n, (NEVER,) * n, (0,) * n, "", at)
 
+    def with_windows(self, windows: Mapping[int, Window], permit: Permit | None = None) -> BatchJournal:
+        """The same with these windows, and with this permit. There is one for each few messages, so by hand."""
+        return BatchJournal(
+            self.campaign_id, self.batch_number, self.size, self.content_hash, windows,
+            self.permit if permit is None else permit, self.version, self.control, self.pending,
+        )  # fmt: skip
+
     def starts(self) -> range:
         """Where the windows of the batch begin."""
         return range(0, self.size, WINDOW)
