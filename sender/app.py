@@ -98,7 +98,7 @@ def _send(
         input_topic=names.chunks,
         state_topic=ctx.topic(topics.SEND_JOURNAL),
         transactional_id=ctx.transactional_id(ROLE),
-        settings=FencedSettings(commit_interval=COMMIT),
+        settings=FencedSettings(commit_interval=COMMIT, told=(names.mail_events,)),
     )
 
     def stopped() -> bool:

@@ -23,5 +23,5 @@ def run(ctx: Context, stop: threading.Event) -> None:
         input_topic=ctx.topic(topics.GATE_INPUTS),
         state_topic=ctx.topic(topics.GATE_STATE),
         transactional_id=ctx.transactional_id(ROLE),
-        settings=FencedSettings(poll=0.02),
+        settings=FencedSettings(poll=0.02, told=(ctx.topic(topics.ALERTS),)),
     ).run(stop.is_set)

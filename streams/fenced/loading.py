@@ -26,6 +26,8 @@ _AHEAD_KB = 8192
 """How much of the changelog may wait to be taken: what is read faster than it is taken is memory for nothing."""
 _BACKOFF_MS = 5
 """How long fetching rests when so much waits; librdkafka's own second would be most of the time."""
+_PATIENCE = 1.0
+"""Seconds in which the embedded broker gives some of a changelog, unless a transaction is in the way."""
 _PASSING = {
     KafkaError.UNSTABLE_OFFSET_COMMIT,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -56,8 +58,20 @@ class Start:
 class Loader:
     """Reads what is needed to own partitions. Blocks; calls `idle` at least about every 0.2 s meanwhile."""
 
-    def __init__(self, kafka: Kafka, group: str, input_topic: str, state_topic: str, timeout: float) -> None:
+    def __init__(
+        self,
+        kafka: Kafka,
+        group: str,
+        input_topic: str,
+        state_topic: str,
+        timeout: float,
+        nudge: Callable[[str, list[int]], None] = lambda _topic, _partitions: None,
+    ) -> None:
+        """`nudge` is called each second with the partitions of the state topic that do not become readable on the
+        embedded broker, which may have left a transaction there unfinished."""
         self._kafka = kafka
+        self._nudge = nudge
+        self._nudged = False
         self._group = group
         self._input = input_topic
         self._state = state_topic
@@ -67,9 +81,12 @@ class Loader:
         """Raises `OperatorNeeded` when offsets and topics contradict each other, `TransactionFailed` when
         the state does not become readable in time."""
         deadline = time.monotonic() + self._timeout
+        self._nudged = False
         committed = self.committed(member, partitions, deadline, idle)
         ends = self.state_ends(partitions, deadline, idle)
         states = self._read(ends, deadline, idle)
+        if self._nudged:  # what was finished then may have offsets too
+            committed = self.committed(member, partitions, deadline, idle)
         inputs = self._watermarks(self._input, partitions, deadline, idle)
         return [
             Start(p, self._start(p, committed[p], inputs[p], len(states[p]), p in ends), states[p], committed[p])
@@ -145,9 +162,13 @@ class Loader:
         try:
             reader.assign([TopicPartition(self._state, p, 0) for p in ends])
             missing = dict(ends)
+            nudged = time.monotonic()
             while missing:
                 idle()
                 _take(reader, states, missing)
+                if self._kafka.embedded and missing and time.monotonic() - nudged > _PATIENCE:
+                    self._nudge(self._state, sorted(missing))
+                    self._nudged, nudged = True, time.monotonic()
                 self._check(deadline, f"{self._state}: partitions {sorted(missing)} do not become readable")
         finally:
             reader.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -102,7 +102,7 @@ class Role(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FencedSettings:
-    """Times in seconds.
+    """Times in seconds, and what is special about a role.
 
     commit_interval:  least time between two transactions under load; when idle the first input goes at once.
     poll:             longest time between two calls of `step`.
@@ -112,6 +112,7 @@ class FencedSettings:
     commit_timeout:   how long a transaction may wait for the broker before the process leaves.
     load_timeout:     how long an assignment may take, waiting behind a dead owner's transaction included.
     max_batch:        inputs given to one `step` at most.
+    told:             topics of facts that nobody repeats once the state says that they were told; see `transaction`.
     """
 
     commit_interval: float = 0.03
@@ -122,6 +123,7 @@ class FencedSettings:
     commit_timeout: float = 10.0
     load_timeout: float = 90.0
     max_batch: int = 1000
+    told: Collection[str] = ()
 
     def __post_init__(self) -> None:
         if max(self.drain, self.load_timeout) >= self.max_poll_interval:

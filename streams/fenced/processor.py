@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.clients import Kafka
 from streams.fenced.errors import OperatorNeeded
@@ -157,10 +157,12 @@ class FencedProcessor:
         return True
 
     def _new_transactions(self) -> Transactions:
-        return Transactions(self._producer, self._consumer, self._input, self._settings.commit_timeout, self._at)
+        timeout, ahead = self._settings.commit_timeout, self._settings.told if self._kafka.embedded else ()
+        return Transactions(self._producer, self._consumer, self._input, timeout, self._at, ahead=ahead)
 
     def _new_loader(self) -> Loader:
-        return Loader(self._kafka, self._group, self._input, self._state, self._settings.load_timeout)
+        timeout, nudge = self._settings.load_timeout, self._transactions.nudge
+        return Loader(self._kafka, self._group, self._input, self._state, timeout, nudge)
 
     def _leave(self) -> None:
         """Hands over by the revocation that closing causes; after a failure without finishing anything."""
@@ -332,10 +334,8 @@ class FencedProcessor:
     def _due(self, interval: float) -> bool:
         return self._monotonic() - self._stepped >= interval
 
-    def _tp(self, partition: int, offset: int | None = None) -> TopicPartition:
-        return (
-            TopicPartition(self._input, partition) if offset is None else TopicPartition(self._input, partition, offset)
-        )
+    def _tp(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
+        return TopicPartition(self._input, partition, offset)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -1,10 +1,15 @@
-"""One transaction: records and offsets, all or nothing, refused when this process is no longer the owner."""
+"""One transaction: records and offsets, all or nothing, refused when this process is no longer the owner.
+
+The embedded broker keeps less of that. It shows what a transaction wrote that was aborted: so there what nobody
+repeats goes `ahead`, and a row that is seen has been told. And it may leave a transaction unfinished that has been
+committed: see `Transactions.nudge`.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
@@ -22,6 +27,8 @@ _FENCING = {
     KafkaError.INVALID_PRODUCER_EPOCH,
 }
 _TRIES = 5
+_NOBODY = b"-"
+"""A key that no row has."""
 
 
 class Transactions:
@@ -35,7 +42,9 @@ class Transactions:
         timeout: float,
         at: Callable[[str], None],
         guard: StuckGuard | None = None,
+        ahead: Collection[str] = (),
     ) -> None:
+        """`ahead`: the topics whose records are on the broker before any other is sent."""
         self._producer = producer
         self._member = member
         self._input = input_topic
@@ -43,6 +52,7 @@ class Transactions:
         self._deadline = 0.0
         self._at = at
         self._guard = guard or StuckGuard()
+        self._ahead = frozenset(ahead)
 
     def commit(
         self,
@@ -75,6 +85,8 @@ class Transactions:
         try:
             self._producer.begin_transaction()
             self._at("begun")
+            if self._ahead:
+                records = self._tell(records)
             self._produce_all(records)
             self.flush()
             self._at("flushed")
@@ -95,6 +107,16 @@ class Transactions:
             raise
         return None
 
+    def nudge(self, topic: str, partitions: list[int]) -> None:
+        """A transaction of one record in each, a tombstone of a key that nobody has.
+
+        The embedded broker finishes a committed transaction only when every other that it shares a partition with
+        has been committed too. When that one waits for a third and its process dies meanwhile, nobody is left to
+        finish it: readers stop before it, for good. The next transaction in one of its partitions finishes it.
+        """
+        log.info("%s: partitions %s end in an unfinished transaction; one more there may finish it", topic, partitions)
+        self.commit([Output(topic, _NOBODY, None, partition=p) for p in partitions], {})
+
     def flush(self) -> None:
         """All records are on the broker before the group is asked whether this process is still the owner."""
         left = self._producer.flush(self._left())
@@ -110,6 +132,13 @@ class Transactions:
         if not self._member.memberid():
             raise Fenced("this process is no longer a member of its group; it leaves, and another has its work")
         return metadata
+
+    def _tell(self, records: list[Output | Outputs]) -> list[Output | Outputs]:
+        """Sends what goes ahead; returns the others."""
+        self._produce_all(r for r in records if r.topic in self._ahead)
+        self.flush()
+        self._at("told")
+        return [r for r in records if r.topic not in self._ahead]
 
     def _produce_all(self, records: Iterable[Output | Outputs]) -> None:
         """In their order. Of those that are alike there is one a mail, so it is written to be quick."""

@@ -34,13 +34,14 @@ class Worker:
 
     def __init__(self, field: Field, slot: str, options: dict[str, Any]) -> None:
         self.slot = slot
+        kafka = {"bootstrap": field.kafka.bootstrap, "embedded": field.kafka.embedded}
         self.log = field.directory / f"{field.prefix}-{slot}-{uuid.uuid4().hex[:6]}.log"
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
                     str(SCRIPT),
-                    json.dumps({"bootstrap": field.kafka.bootstrap, "prefix": field.prefix, "slot": slot, **options}),
+                    json.dumps({**kafka, "prefix": field.prefix, "slot": slot, **options}),
                 ],
                 stdout=out,
                 stderr=subprocess.STDOUT,

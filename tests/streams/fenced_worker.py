@@ -1,6 +1,6 @@
 """A worker process for the tests of fenced processing: counts inputs by key, emits every count.
 
-    fenced_worker.py '{"bootstrap": ..., "prefix": ..., "slot": ..., ...}'
+    fenced_worker.py '{"bootstrap": ..., "embedded": ..., "prefix": ..., "slot": ..., ...}'
 
 Each input adds one to its key's count (a state row) and emits `[partition, offset, count]` to `<prefix>.out`.
 With `timer`, a partition, it also counts and emits `["timer", slot, n]` there at the first call of `step`
@@ -129,7 +129,7 @@ def processor(options: Mapping[str, Any]) -> FencedProcessor:
                 say("woken", point)
 
     made = Stopping(
-        Lingering(options["bootstrap"], linger_ms=options.get("linger_ms", 0)),
+        Lingering(options["bootstrap"], embedded=options["embedded"], linger_ms=options.get("linger_ms", 0)),
         Counter(options),
         group=prefix,
         input_topic=prefix + ".in",

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer, TopicPartition
 from fenced_harness import Field, until
 from test_fenced_chaos import ALLOWED_ENDS, Chaos, check
 
@@ -56,3 +57,56 @@ def test_the_embedded_broker_loses_nothing_and_may_show_what_a_killed_process_le
         outputs = [(p, offset) for p, offset, _ in f.outputs()]
         assert len(inputs) == 2_000
         assert set(outputs) == inputs
+
+
+def test_what_a_transaction_tells_is_on_the_embedded_broker_before_its_rows(
+    embedded_kafka: Kafka, tmp_path: Path
+) -> None:
+    """It shows both although the process is killed in between; the other way round nobody would ever tell it."""
+    with Field(embedded_kafka, tmp_path, 1) as f:
+        told = {"told": [f.prefix + ".out"]}
+        f.put((0, "k"))
+        killed = f.worker("a", settings=told, stop_at="told")
+        until(killed.suspended, "what is told is on the broker")
+        killed.kill()
+        again = f.worker("a", settings=told)
+        again.wait_said("committed 1")
+        assert again.has_said("assigned 0 with 0")
+        assert f.outputs() == [[0, 0, 1], [0, 0, 1]]
+        assert f.state() == {(0, "k"): 1}
+
+
+def test_a_transaction_that_the_embedded_broker_left_unfinished_does_not_hold_up_the_next_owner(
+    embedded_kafka: Kafka, tmp_path: Path
+) -> None:
+    """Three transactions overlap, the first with the second and that one with the third, and all are committed.
+
+    The broker finishes the first only once another comes in one of its partitions; and its process has died.
+    """
+    with Field(embedded_kafka, tmp_path, 4) as f:
+        f.put((0, "k"), (0, "k"))
+        state, out, shared = ".state0", ".out0", ".out1"
+        written = {"a": (state, out), "b": (out, shared), "c": (shared,)}
+        producers = {slot: f.kafka.transactional(f"{f.prefix}-{slot}") for slot in written}
+        for slot, places in written.items():
+            _open(producers[slot], f, places)
+        member = f.kafka.consumer(f.prefix)
+        position = [TopicPartition(f.prefix + ".in", 0, 1)]
+        producers["a"].send_offsets_to_transaction(position, member.consumer_group_metadata(), 10)
+        member.close()
+        for producer in producers.values():
+            producer.commit_transaction(10)
+        assert f.state() == {}, "the broker has no such defect any more: the nudge can go"
+        successor = f.worker("a")
+        successor.wait_said("assigned 0 with 1")
+        successor.wait_said("committed 1")
+        assert f.state()[0, "k"] == 2
+
+
+def _open(producer: Producer, f: Field, places: tuple[str, ...]) -> None:
+    """A transaction that has written a record to each of these, and goes on."""
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    for place in places:
+        producer.produce(f.prefix + place[:-1], b"1", b"k", partition=int(place[-1]))
+    assert producer.flush(10) == 0
