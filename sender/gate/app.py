@@ -11,6 +11,8 @@ from streams.context import Context
 from streams.fenced import FencedProcessor, FencedSettings
 
 ROLE = "gate"
+TOLD = (topics.ALERTS, topics.BATCHES, topics.CAMPAIGN_PROGRESS, topics.PLANNER_INPUTS)
+"""What the rows say was said is not said again, but for permits, until their result is there."""
 
 
 def run(ctx: Context, stop: threading.Event) -> None:
@@ -23,5 +25,5 @@ def run(ctx: Context, stop: threading.Event) -> None:
         input_topic=ctx.topic(topics.GATE_INPUTS),
         state_topic=ctx.topic(topics.GATE_STATE),
         transactional_id=ctx.transactional_id(ROLE),
-        settings=FencedSettings(poll=0.02, told=(ctx.topic(topics.ALERTS),)),
+        settings=FencedSettings(poll=0.02, told=[ctx.topic(topic) for topic in TOLD]),
     ).run(stop.is_set)

