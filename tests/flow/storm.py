@@ -17,7 +17,7 @@ from supervised import Supervised
 from streams.brokers.local import LocalBroker
 from streams.supervisor import ChildStatus
 
-SEED = int(os.environ.get("RAMPA_CHAOS_SEED", "20260202"))
+SEED = int(os.environ.get("CHAOS_SEED", "20260202"))
 """Of every run; what the seed does not decide is when processes get to run."""
 WEIGHTS = {"planner": 1, "gate": 1, "sender": 3}
 UP = 2.5

@@ -3,7 +3,7 @@
 Two planners, two gates and three senders run under the product's supervisor, as `rampa up` runs them. Campaigns
 are submitted while there are fewer than three open, so that every disturbance finds work. At the end the provider's
 own record, the senders' journal, the events and what rampa shows must agree (`verdict.py`). Two campaigns of three
-hold whoever is in doubt; the third sends them again. `RAMPA_CHAOS_SEED` chooses the disturbances; their log is
+hold whoever is in doubt; the third sends them again. `CHAOS_SEED` chooses the disturbances; their log is
 `disturbances.jsonl` in the test's directory.
 
 What differs on the embedded broker: it does not refuse a commit of a process that has lost its partitions, and

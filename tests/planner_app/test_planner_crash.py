@@ -20,7 +20,7 @@ from streams.brokers.local import QUICK, LocalBroker
 
 pytestmark = pytest.mark.apache
 
-AWAY = float(os.environ.get("RAMPA_TEST_AWAY", "8"))
+AWAY = float(os.environ.get("TEST_AWAY", "8"))
 """Real seconds without a broker."""
 
 

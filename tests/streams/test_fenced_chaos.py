@@ -2,7 +2,7 @@
 
 Every run is checked against the input topic: each input has exactly one output, with the count that it must
 have, and the state is the sum. The short form is part of `make test`; the long one, marked `chaos`, is as long
-as `RAMPA_CHAOS_ROUNDS` says.
+as `CHAOS_ROUNDS` says.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def test_killed_suspended_and_rebalanced_workers_do_everything_exactly_once(
 @pytest.mark.chaos
 @pytest.mark.timeout(7200)
 def test_the_same_for_long(apache_kafka: Kafka, tmp_path: Path) -> None:
-    seed = int(os.environ.get("RAMPA_CHAOS_SEED", time.time_ns() % 10**9))
-    rounds = int(os.environ.get("RAMPA_CHAOS_ROUNDS", "150"))
+    seed = int(os.environ.get("CHAOS_SEED", time.time_ns() % 10**9))
+    rounds = int(os.environ.get("CHAOS_ROUNDS", "150"))
     chaos = disturbed(apache_kafka, tmp_path, inputs=2_000 * rounds, rounds=rounds, seed=seed)
     assert chaos.ends.keys() <= ALLOWED_ENDS
