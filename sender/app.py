@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 ROLE = "sender"
 COMMIT = 0.05
 """Seconds between two transactions under load: more often costs the broker more than it spares anyone."""
+GATHER = 0.1
+"""The same for outcomes and for indices that are wanted ahead of time: nobody waits for them."""
 SWITCH = 0.001
 """Seconds after which the thread that commits lets the one that sends go on: that one asks at each write."""
 COLLECT = 50_000, 10, 10
@@ -90,7 +92,7 @@ def _send(
         alive=lambda: processor.surely_owner(),  # noqa: PLW0108 - nor a processor
     )
     names = Topics(ctx.topic(topics.CHUNKS), ctx.topic(topics.GATE_INPUTS), ctx.topic(topics.MAIL_EVENTS))
-    owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda: processor.wake(), spool=spool.name)  # noqa: PLW0108 - nor this
+    owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda soon: processor.wake(soon=soon), spool=spool.name)
     processor = FencedProcessor(
         ctx.kafka,
         owner,
@@ -98,7 +100,7 @@ def _send(
         input_topic=names.chunks,
         state_topic=ctx.topic(topics.SEND_JOURNAL),
         transactional_id=ctx.transactional_id(ROLE),
-        settings=FencedSettings(commit_interval=COMMIT, told=(names.mail_events,)),
+        settings=FencedSettings(commit_interval=COMMIT, gather=GATHER, told=(names.mail_events,)),
     )
 
     def stopped() -> bool:

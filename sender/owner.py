@@ -21,7 +21,7 @@ from sender.aside import Shelf
 from sender.batches import Batches
 from sender.conduct import Conduct
 from sender.held import Held, decode
-from sender.traffic import BatchKey, Message, Readable, Runs
+from sender.traffic import BatchKey, Came, Message, Readable, Runs, Want
 from sender.turn import Topics, Turn, Voice
 from streams.clock import Clock
 from streams.fenced import Effects, Input
@@ -44,9 +44,10 @@ class Owner:
 
     def __init__(
         self, runs: Runs, clock: Clock, topics: Topics, *, tags: Callable[[str], Mapping[str, str]],
-        wake: Callable[[], None] = lambda: None, real: Callable[[], float] = monotonic, spool: str | None = None,
+        wake: Callable[[bool], None] = lambda _: None, real: Callable[[], float] = monotonic, spool: str | None = None,
     ) -> None:  # fmt: skip
-        """`tags` gives a campaign's tags (none when it is not known); `wake` lets `step` be called soon;
+        """`tags` gives a campaign's tags (none when it is not known); `wake` lets `step` be called, soon when it
+        is given True;
         `real` is a clock in seconds that only goes forward; `spool` is where runs record what they put on a wire."""
         self._runs = runs
         self._clock = clock
@@ -67,7 +68,7 @@ class Owner:
     def post(self, message: Message | Readable) -> None:
         """Something for the next step."""
         self._inbox.append(message)
-        self._wake()
+        self._wake(not isinstance(message, Came | Want))
 
     # --- fenced processing
 
@@ -78,7 +79,7 @@ class Owner:
     def assigned(self, partition: int, state: Mapping[bytes, bytes]) -> None:
         self._conduct.leaving.discard(partition)
         self._batches.load(partition, state)
-        self._wake()
+        self._wake(True)
 
     def revoking(self, partition: int) -> None:
         self._conduct.leaving.add(partition)
@@ -109,7 +110,7 @@ class Owner:
         self._shelf.write(turn)
         self._batches.lay_down()
         if self._inbox:
-            self._wake()
+            self._wake(True)
         return turn.effects() or (Effects() if inputs else None)
 
     def committed(self, effects: Effects) -> None:

@@ -105,6 +105,7 @@ class FencedSettings:
     """Times in seconds, and what is special about a role.
 
     commit_interval:  least time between two transactions under load; when idle the first input goes at once.
+    gather:           the same for what `wake` was told of without haste, when it is longer.
     poll:             longest time between two calls of `step`.
     slice:            longest time that `wake` waits for; also what an idle process costs.
     drain:            how long a planned hand-over waits for work that is busy.
@@ -116,6 +117,7 @@ class FencedSettings:
     """
 
     commit_interval: float = 0.03
+    gather: float = 0.1
     poll: float = 0.1
     slice: float = 0.01
     drain: float = 10.0
@@ -128,3 +130,13 @@ class FencedSettings:
     def __post_init__(self) -> None:
         if max(self.drain, self.load_timeout) >= self.max_poll_interval:
             raise ValueError("max_poll_interval must exceed drain and load_timeout")
+
+    def due(self, begun: float, stepped: float, *, hurried: bool, woken: bool) -> float:
+        """When the next step is due. `begun`: of the last transaction, `stepped`: of the last step, by the same clock.
+
+        hurried: there are inputs, or a wake-up that has no time. woken: there is a wake-up.
+        """
+        if hurried:
+            return begun + self.commit_interval
+        idle = stepped + self.poll
+        return min(idle, begun + max(self.gather, self.commit_interval)) if woken else idle

@@ -78,6 +78,7 @@ class FencedProcessor:
         self._ledger = Ledger()
         self._inbox: list[Input] = []
         self._wake = threading.Event()
+        self._hurried = False
         self._failure: BaseException | None = None
         self._paused: set[int] = set()
         self._stepped = 0.0
@@ -91,8 +92,10 @@ class FencedProcessor:
         """Seconds after which a silent member's partitions go to another."""
         return self._kafka.session_timeout_ms / 1000
 
-    def wake(self) -> None:
-        """Let `step` be called soon, within `slice` seconds when idle. Thread-safe."""
+    def wake(self, *, soon: bool = True) -> None:
+        """Let `step` be called, within `slice` seconds when idle; without `soon` it may gather more. Thread-safe."""
+        if soon:
+            self._hurried = True
         self._wake.set()
 
     def last_commit_age(self) -> float:
@@ -179,12 +182,12 @@ class FencedProcessor:
     # --- one turn
 
     def _gather(self) -> None:
-        """Polls until a step is due: inputs or a wake-up at once when idle, else after `commit_interval`."""
+        """Polls until a step is due (`FencedSettings.due`)."""
         settings = self._settings
         while True:
             now = self._monotonic()
-            eager = bool(self._inbox) or self._wake.is_set()
-            due = self._begun + settings.commit_interval if eager else self._stepped + settings.poll
+            hurried = bool(self._inbox) or self._hurried
+            due = settings.due(self._begun, self._stepped, hurried=hurried, woken=self._wake.is_set())
             wait = 0.0 if now >= due else max(_LEAST_WAIT, min(settings.slice, due - now))
             if len(self._inbox) >= settings.max_batch:
                 return
@@ -195,10 +198,10 @@ class FencedProcessor:
                 return
 
     def _poll(self, timeout: float) -> Message | None:
-        """One message at a time, because one that `poll` returns was taken after any rebalance callback of
-        that call, which a batch cannot promise."""
+        """One message: it was taken after any rebalance callback of that call, which a batch cannot promise."""
         message = self._consumer.poll(timeout)
-        self._raise_failure()
+        if self._failure is not None:
+            raise self._failure
         return message
 
     def _accept(self, message: Message) -> None:
@@ -212,6 +215,7 @@ class FencedProcessor:
 
     def _step(self) -> None:
         inputs, self._inbox = self._inbox, []
+        self._hurried = False
         self._wake.clear()
         for record in inputs:
             self._ledger.give(record.partition, record.offset)
@@ -336,10 +340,6 @@ class FencedProcessor:
 
     def _tp(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
         return TopicPartition(self._input, partition, offset)
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
     @contextmanager
     def _keeping_failure(self) -> Iterator[None]:

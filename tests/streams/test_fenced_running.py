@@ -211,6 +211,18 @@ def test_an_idle_process_keeps_knowing_that_it_is_a_member(field: Field) -> None
         assert r.processor.last_commit_age() < r.processor.session_timeout / 2
 
 
+def test_what_has_no_haste_gathers_and_what_has_takes_it_along(field: Field) -> None:
+    role = Recorder()
+    with running(field, role, commit_interval=0.001, gather=60, poll=60, drain=5) as r:
+        until(lambda: role.steps > 0 and r.processor.last_commit_age() < 60, "its first step and its genesis commit")
+        before = role.steps
+        r.processor.wake(soon=False)
+        threading.Event().wait(0.5)
+        assert role.steps == before
+        r.processor.wake()
+        until(lambda: role.steps > before, "the step that both asked for")
+
+
 def test_offsets_that_the_role_holds_back_are_read_again_after_a_restart(field: Field) -> None:
     field.put((0, "a"), (0, "b"), (0, "c"))
     role = Recorder()
