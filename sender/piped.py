@@ -25,6 +25,9 @@ from sender.worker import BAD_ROW, Compiled, Filling
 
 log = logging.getLogger(__name__)
 
+LOOK = 0.005
+"""Seconds for which messages are filled without a look whether they may be sent; `may_begin` looks at each turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Table:
@@ -49,6 +52,7 @@ class PipedRun(Run[Line]):
     _timer: asyncio.TimerHandle | None = None
     _timer_at: float = 0.0
     _dry: bool = False
+    _look_at: float = 0.0
 
     # --- its lines
 
@@ -147,10 +151,12 @@ class PipedRun(Run[Line]):
         if due > now:
             self._kick_at(due)
             return None
-        if not self._ours():
-            if self.stopping is None:
-                self._kick_at(now + STALE)
-            return None
+        if now >= self._look_at:
+            if not self._ours():
+                if self.stopping is None:
+                    self._kick_at(now + STALE)
+                return None
+            self._look_at = now + LOOK
         message = self._next_message(now)
         if message is not None:
             self._busy += 1

@@ -6,6 +6,7 @@ stand between a permit and the wire: indices are granted from memory, events go 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -25,6 +26,7 @@ from schemas import topics  # noqa: E402
 from schemas.campaign import Campaign  # noqa: E402
 from schemas.chunk import Chunk, ChunkResult  # noqa: E402
 from schemas.identity import batch_id  # noqa: E402
+from sender.app import COLLECT, SWITCH  # noqa: E402
 from sender.app import run as run_with  # noqa: E402
 from sender.events import HEADERS, event_values  # noqa: E402
 from sender.journal.values import Fact  # noqa: E402
@@ -52,7 +54,7 @@ class Permitted:
 class Unjournaled:
     """What the owner of batches does, from memory alone."""
 
-    def __init__(self, ctx: Context, campaigns: GlobalTable[Campaign]) -> None:
+    def __init__(self, ctx: Context, campaigns: GlobalTable[Campaign], suppressions: GlobalTable[bool]) -> None:
         self._ctx = ctx
         self._inbox: deque[Message | Readable] = deque()
         self._wake = threading.Event()
@@ -61,7 +63,8 @@ class Unjournaled:
         self._events = ctx.topic(topics.MAIL_EVENTS)
         self._sending = Sending(
             ctx.kafka, ctx.topic(topics.BATCH_RECIPIENTS), ctx.settings.relays, ctx.clock, campaign=campaigns.get,
-            suppressed=lambda _: False, compile_campaign=compile_message, post=self._post, alive=lambda: True,
+            suppressed=lambda address: suppressions.get(address) is not None, compile_campaign=compile_message,
+            post=self._post, alive=lambda: True,
         )  # fmt: skip
 
     def _post(self, message: Message | Readable) -> None:
@@ -118,9 +121,14 @@ class Unjournaled:
 
 def run_without(ctx: Context, stop: threading.Event) -> None:
     """Until `stop`."""
-    with GlobalTable(ctx.kafka, ctx.topic(topics.CAMPAIGNS), Campaign.decode).start() as campaigns:
+    sys.setswitchinterval(SWITCH)
+    gc.set_threshold(*COLLECT)
+    campaigns = GlobalTable(ctx.kafka, ctx.topic(topics.CAMPAIGNS), Campaign.decode).start()
+    suppressions = GlobalTable(ctx.kafka, ctx.topic(topics.SUPPRESSIONS), lambda _: True).start()
+    with campaigns, suppressions:
         assert campaigns.ready()
-        Unjournaled(ctx, campaigns).run(stop)
+        assert suppressions.ready()
+        Unjournaled(ctx, campaigns, suppressions).run(stop)
 
 
 def main() -> None:
