@@ -269,6 +269,13 @@ def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
 
 
 def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime, spool: str | None) -> Window:
+    n = len(window.states)
+    if len(found) == n:  # as a rule it is all of a window; what follows would do the same
+        tries = tuple([tried + 1 for tried in window.attempts])
+        return Window(
+            window.start, INTENDED * n, (chunk.round,) * n, tries, chunk.permit_id, now, spool, window.deferrals, {},
+            window.refused,
+        )  # fmt: skip
     draft = Draft(window)
     for i in found:
         draft.states[i] = INTENDED

@@ -6,7 +6,7 @@ commits writes the outcome once. An ended batch shrinks to one row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -31,7 +31,7 @@ def changes(old: BatchJournal | None, new: BatchJournal, now: datetime) -> list[
     """The rows that turn what is recorded as `old` into `new`. `old` None: nothing is recorded."""
     if old is new:
         return []
-    before: Mapping[int, Window] = {} if old is None else old.windows
+    before: dict[int, Window] = {} if old is None else old.windows
     if is_ended(new):
         rows: list[Row] = [(window_key(new.campaign_id, new.batch_number, start), None) for start in before]
         return [*rows, _permit_row(new, now, ended=True)]

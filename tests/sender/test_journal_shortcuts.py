@@ -34,6 +34,18 @@ def test_who_is_open_again_may_not_be_begun_when_the_permit_is_used_up() -> None
     assert (journal.states()[0], core.may_begin(journal, NOON), core.begin(journal, 1, NOON)[1]) == ("o", False, [])
 
 
+@given(histories(), st.integers(1, 120))
+def test_many_are_begun_as_they_would_be_one_by_one(history: Sequence[BatchJournal], limit: int) -> None:
+    for journal in history:
+        single, taken = journal, list[int]()
+        while len(taken) < limit:
+            single, found = core.begin(single, 1, NOON, "spool")
+            if not found:
+                break
+            taken += found
+        assert core.begin(journal, limit, NOON, "spool") == (single, taken)
+
+
 @given(st.data(), histories())
 def test_outcomes_do_what_they_would_do_one_by_one(data: st.DataObject, history: Sequence[BatchJournal]) -> None:
     journal = history[-1]
