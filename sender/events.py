@@ -55,13 +55,6 @@ def event_values(
     return values
 
 
-def event_value(
-    fact: Fact, campaign_id: str, batch_number: int, *, relay: str, sending_domain: str, tags: Mapping[str, str]
-) -> bytes:
-    """The `MailEvent` of a fact, encoded."""
-    return event_values([fact], campaign_id, batch_number, relay=relay, sending_domain=sending_domain, tags=tags)[0]
-
-
 def _template(campaign_id: str, batch_number: int, tags: Mapping[str, str]) -> dict[str, object]:
     """An event of the batch, in the order of its fields, with no reply yet; what is None is filled in for each."""
     return {
