@@ -20,6 +20,14 @@ _NAME = re.compile(r"(?=.{1,40}\Z)[^\W\d][\w.()#-]*(?: [\w.()#-]+){0,3}")
 MAX_COLUMNS_BYTES = 128 * 1024
 
 
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in the words of who writes JSON."""
+    return "null" if value is None else _KINDS.get(type(value), type(value).__name__)
+
+
 class Row(NamedTuple):
     """A row as the source has it. `columns` is the same object for rows of the same columns.
 

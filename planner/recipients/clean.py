@@ -9,7 +9,7 @@ import orjson
 
 from planner.addresses import check
 from planner.errors import AddressError
-from planner.recipients.base import EMAIL, Broken, Row
+from planner.recipients.base import EMAIL, Broken, Row, kind_of
 from planner.recipients.seen import Seen
 from planner.recipients.where import Predicate, check_columns, keeps, predicates
 from planner.variables import required
@@ -178,7 +178,7 @@ def names_bytes(columns: Sequence[str]) -> int:
 def _not_text(value: object) -> str:
     if value is None:
         return ""
-    raise AddressError(f"the address is not a text but a {type(value).__name__}")
+    raise AddressError(f"the address is not a text but {kind_of(value)}")
 
 
 def _lacks(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from planner.errors import SourceError
-from planner.recipients.base import Broken, Limits, Row
+from planner.recipients.base import Broken, Limits, Row, kind_of
 from planner.recipients.lines import TooLong, lines
 from planner.recipients.tables import Objects
 
@@ -52,5 +52,5 @@ def _parse(line: bytes | TooLong, limits: Limits) -> dict[str, Any] | str:
             return f"is not UTF-8 (byte 0x{line[u.start]:02X} at position {u.start + 1} of the line); save it as UTF-8"
         return f"is not JSON: {e}"
     if not isinstance(value, dict):
-        return f"is not a JSON object but a {type(value).__name__}"
+        return f"is not a JSON object but {kind_of(value)}"
     return value

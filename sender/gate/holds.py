@@ -192,17 +192,17 @@ def resting(batch: BatchRow, real: float, until: datetime) -> HoldReason:
     )  # fmt: skip
 
 
-def aside(error: str) -> HoldReason:
+def aside(campaign_id: str, error: str) -> HoldReason:
     """The gate itself fails on the campaign."""
     return _hold(
         "error", f"the gate cannot decide on this campaign ({error}), so it is put aside and the others go on; "
-        "`rampa campaign resume` tries it again, as does a restart of the gate", None, error=error,
+        f"`rampa campaign resume {campaign_id}` tries it again, as does a restart of the gate", None, error=error,
     )  # fmt: skip
 
 
-def in_doubt(n: int) -> HoldReason:
+def in_doubt(campaign_id: str, n: int) -> HoldReason:
     who = counted(n, "recipient")
     return _hold(
-        "in_doubt", f"of {who} it is not known whether the relay took the mail; `rampa campaign resolve --help`", None,
-        recipients=n,
+        "in_doubt", f"of {who} it is not known whether the relay took the mail; `rampa campaign resolve {campaign_id}` "
+        "settles them (see its `--help`)", None, recipients=n,
     )  # fmt: skip

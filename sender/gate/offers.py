@@ -39,7 +39,7 @@ def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # no
     if plan is None or strategy is None or not (campaign.waiting or campaign.ready):
         return None
     if (failed := turn.tables.aside.get(campaign.campaign_id)) is not None:
-        return holds.aside(failed)
+        return holds.aside(campaign.campaign_id, failed)
     if campaign.state == "paused":
         return holds.paused(campaign)
     if campaign.state not in SENDING:

@@ -167,7 +167,9 @@ def _drop(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, un
     turn.out.dead.append(Dead(error, chunk, batch.failures))
     _note(campaign, SendError(email="", error=error, attempts=batch.failures, at=turn.now))
     batch.dropped = rs.union(batch.dropped, unsent)
-    batch.error, batch.failures = f"{error}; its recipients are failed (`rampa campaign retry` tries them again)", 0
+    batch.error, batch.failures = (
+        f"{error}; its recipients are failed (`rampa campaign retry {batch.campaign_id}` tries them again)", 0,
+    )  # fmt: skip
 
 
 def _end_batch(turn: Turn, campaign: CampaignRow, batch: BatchRow) -> None:

@@ -167,9 +167,10 @@ def _counts(campaign: CampaignRow) -> BatchCounts:
 def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
     found: list[HoldReason] = []
     if campaign.state in ENDED:
-        return [holds.in_doubt(campaign.totals[4])] if campaign.totals[4] and campaign.state == "completed" else []
+        doubtful = campaign.totals[4] if campaign.state == "completed" else 0
+        return [holds.in_doubt(campaign.campaign_id, doubtful)] if doubtful else []
     if (failed := turn.tables.aside.get(campaign.campaign_id)) is not None:
-        return [holds.aside(failed)]
+        return [holds.aside(campaign.campaign_id, failed)]
     if campaign.state == "paused":
         found.append(holds.paused(campaign))
     elif campaign.hold is not None:

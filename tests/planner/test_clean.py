@@ -117,7 +117,7 @@ def test_a_row_that_is_too_large_or_cannot_be_json_is_invalid() -> None:
     reasons = [r.reason for r in left_out]
     assert "bytes as JSON" in reasons[0]
     assert "not JSON serializable" in reasons[1]
-    assert reasons[2] == "the address is not a text but a int"
+    assert reasons[2] == "the address is not a text but a number"
     assert reasons[3] == "the address is empty"
     assert "64-bit" in reasons[4]
 
