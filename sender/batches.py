@@ -181,10 +181,13 @@ class Batches:
         self.active[held.key] = held
 
     def write(self, held: Held, turn: Turn) -> None:
-        """The rows of one that was touched. When it has ended it rests at once: that is one row, and it is made."""
+        """The rows of one that was touched. When it has ended it rests at once: that is one row, and it is made.
+
+        Not while a newer permit waits, which may open some of it again: then all its windows are written anew.
+        """
         changed = rows.changes(held.recorded, held.journal, turn.now)
         turn.part(held.key).state += [(held.partition, key, value) for key, value in changed]
-        held.recorded = held.journal
+        held.recorded = rows.as_recorded(held.journal)
         if changed and held.key not in self.active and core.is_ended(held.journal):
             self._resting[held.partition].put(held.key, (changed[-1][1] or b"",))
             del self.held[held.key]

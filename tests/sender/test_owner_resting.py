@@ -15,7 +15,7 @@ from sender.journal import core, rows
 from sender.journal.spool_evidence import NEVER_BEGUN, Fate
 from sender.journal.spool_lines import SpoolEnd
 from sender.journal.values import Clue, Ended
-from sender.traffic import Known, Readable
+from sender.traffic import Came, Drained, Known, Readable, Want
 
 
 @dataclass
@@ -65,6 +65,24 @@ def test_one_that_is_read_with_nothing_to_do_is_not_held_and_a_permit_finds_it()
     result = results(after.give())["c"]
     assert (result.accepted, result.in_doubt, held(after)) == (3, ((0, 2), (5, 10)), [])
     assert after.rows.keys() == before.rows.keys()
+
+
+def test_one_that_ends_while_a_newer_permit_waits_is_recorded_as_a_whole_when_that_opens_some_of_it() -> None:
+    desk = Desk()
+    desk.give(chunk(1, ((0, 61),), 61))
+    run = desk.runs.started["c"]
+    desk.owner.post(Want(("c", 1), run, 11))
+    desk.give()
+    assert desk.give(chunk(2, ((60, 61),), 61, round=1)).outputs == []  # it waits
+    desk.owner.post(Came(("c", 1), run, [Ended(i, "failed" if i == 60 else "accepted", NOON) for i in range(61)]))
+    desk.owner.post(Drained(("c", 1), run, "done"))
+    desk.give()
+    assert set(desk.rows) == {b"c/1!"}  # it has ended
+    desk.give()
+    assert desk.runs.granted[desk.runs.started["c"]] == (60,)
+    after = Desk(rows=desk.rows)
+    after.give()
+    assert after.owner._batches.held["c", 1].journal.states() == "a" * 60 + "i"
 
 
 def test_one_that_has_something_to_do_does_not_rest() -> None:
