@@ -12,6 +12,7 @@ from sender.journal.values import BatchJournal, Ended, EndKind
 
 SIZE = 120
 KINDS: list[EndKind] = ["accepted", "failed", "in_doubt", "suppressed", "deferred", "not_begun"]
+NOT_TAKEN: list[EndKind] = ["failed", "suppressed"]
 TIMES = st.builds(lambda minutes: NOON + timedelta(minutes=minutes), st.integers(0, 3_000))
 
 
@@ -31,6 +32,27 @@ def outcomes(draw: st.DrawFn, journal: BatchJournal) -> list[Ended]:
             ended = ended._replace(tries=draw(st.integers(0, 3)), recovered=recovered, unread=unread)
         found.append(ended)
     return found
+
+
+@st.composite
+def settled(draw: st.DrawFn, journal: BatchJournal) -> list[BatchJournal]:
+    """The batch after all that its permit allows is done and everybody has his end; the last one may have ended."""
+    journal, _ = core.begin(journal, SIZE, NOON, "spool")
+    found = draw(st.dictionaries(st.integers(0, SIZE - 1), st.sampled_from(NOT_TAKEN), max_size=3))
+    intended = core.interrupted(journal)
+    over, _ = core.ended(journal, [Ended(i, found.get(i, "accepted"), NOON, email=f"p{i}@x.example") for i in intended])
+    return [journal, over, *([core.finish(over, NOON, "done")[0]] if over.permit.active else [])]
+
+
+@st.composite
+def ended_and_opened_again(draw: st.DrawFn) -> list[BatchJournal]:
+    """A batch that ends, and of which a later round opens who had failed; some times."""
+    journals: list[BatchJournal] = []
+    for number in range(draw(st.integers(1, 4))):
+        made = chunk(number + 1, ((0, SIZE),), SIZE, round=number, issued_at=NOON)
+        journals.append(core.take_permit(journals[-1] if journals else None, made, NOON)[0])
+        journals += draw(settled(journals[-1]))
+    return journals
 
 
 @st.composite

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_histories import KINDS, histories, outcomes
+from journal_histories import KINDS, ended_and_opened_again, histories, outcomes
 from journals import HOUR, NOON, chunk
 
 from schemas.calendar import local_day
@@ -109,7 +109,7 @@ def _after(window: Window, at: int, outcome: Ended, attempt: int, permit: Permit
     )  # fmt: skip
 
 
-@given(histories(), st.integers(0, 10**6))
+@given(st.one_of(histories(), ended_and_opened_again()), st.integers(0, 10**6))
 def test_rows_are_what_their_models_would_encode(history: Sequence[BatchJournal], micros: int) -> None:
     now = NOON.replace(microsecond=micros % 10**6)
     before: BatchJournal | None = None
@@ -122,6 +122,23 @@ def test_rows_are_what_their_models_would_encode(history: Sequence[BatchJournal]
             permit, *windows = rows.whole(journal)
             assert rows.load(permit, windows) == journal
         before = journal
+
+
+@given(st.one_of(histories(), ended_and_opened_again()), st.data())
+def test_rows_that_were_written_over_rows_tell_the_batch_as_it_is(
+    history: Sequence[BatchJournal], data: st.DataObject
+) -> None:
+    log, recorded = dict[bytes, bytes](), None
+    for journal in history:
+        if data.draw(st.booleans()):  # several changes may go into one transaction
+            continue
+        for key, value in rows.changes(recorded, journal, NOON):
+            log.pop(key, None) if value is None else log.update({key: value})
+        recorded = rows.as_recorded(journal)
+        found = rows.load(log[b"c/1!"], [row for key, row in log.items() if b"#" in key])
+        assert (found.states(), core.is_ended(found)) == (journal.states(), core.is_ended(journal))
+        assert found == journal or core.is_ended(journal)
+        assert rows.as_recorded(found).windows == recorded.windows
 
 
 @given(histories())
