@@ -225,7 +225,7 @@ class FencedProcessor:
         if effects is not None:
             self._commit(effects)
             self._role.committed(effects)
-        elif self._ledger.partitions() and self.last_commit_age() > self.session_timeout / 3:
+        if self._ledger.partitions() and self.last_commit_age() > self.session_timeout / 3:
             self._transact([], self._ledger.positions())
 
     def _commit(self, effects: Effects) -> None:

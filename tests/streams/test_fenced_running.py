@@ -211,6 +211,16 @@ def test_an_idle_process_keeps_knowing_that_it_is_a_member(field: Field) -> None
         assert r.processor.last_commit_age() < r.processor.session_timeout / 2
 
 
+def test_a_process_whose_steps_have_nothing_to_commit_keeps_knowing_that_it_is_a_member(field: Field) -> None:
+    role = Recorder()
+    role.next = [Effects(token=n) for n in range(10_000)]
+    with running(field, role, poll=0.05) as r:
+        until(lambda: r.processor.last_commit_age() < 1, "its genesis commit")
+        first = time.monotonic() - r.processor.last_commit_age()
+        until(lambda: time.monotonic() - r.processor.last_commit_age() > first + 1.5, "it is confirmed again", 30)
+        assert role.next
+
+
 def test_what_has_no_haste_gathers_and_what_has_takes_it_along(field: Field) -> None:
     role = Recorder()
     with running(field, role, commit_interval=0.001, gather=60, poll=60, drain=5) as r:
