@@ -180,7 +180,8 @@ class OwnersOfAPartition(RuleBasedStateMachine):
     @rule(data=st.data(), late=st.booleans(), hasty=st.sampled_from([False, False, False, True]))
     def the_gate_issues_a_permit(self, data: st.DataObject, late: bool, hasty: bool) -> None:
         """`hasty`: although the last one has no final answer yet."""
-        if self.issued and not hasty and not any(r.final and r.permit_id == self.issued[-1].permit_id for r in self.results):
+        answered = {r.permit_id for r in self.results if r.final}
+        if self.issued and not hasty and self.issued[-1].permit_id not in answered:
             return
         low = data.draw(st.integers(0, SIZE - 1))
         high = data.draw(st.integers(low + 1, SIZE))
