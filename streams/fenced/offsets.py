@@ -133,3 +133,11 @@ def starting_offset(
             "made anew. Restore the topic, or delete state topic and group to begin anew"
         )
     return offset
+
+
+def offset_gone(topic: str, group: str, error: str) -> OperatorNeeded:
+    """The group's offset is not in the topic any more, as a broker says while it is read."""
+    return OperatorNeeded(
+        f"{topic}: the offset of group {group} is no longer in the topic ({error}); records were deleted before they "
+        "were processed, or the topic was made anew. Restore it, or set the group's offset and accept the loss"
+    )

@@ -26,10 +26,10 @@ from contextlib import contextmanager
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.clients import Kafka
-from streams.fenced.errors import OperatorNeeded
+from streams.fenced.errors import Fenced
 from streams.fenced.loading import Loader
 from streams.fenced.model import Effects, FencedSettings, Input, Output, Outputs, Role
-from streams.fenced.offsets import Ledger
+from streams.fenced.offsets import Ledger, offset_gone
 from streams.fenced.records import as_input
 from streams.fenced.startup import check_topics, until_answered
 from streams.fenced.transaction import Transactions, refusal
@@ -40,6 +40,7 @@ MAX_RECORD_BYTES = 2_000_000
 """The client's own limit; above the broker's (1 MB), so that a dead letter, whose headers make it larger than
 the record that it was, depends on its topic's `max.message.bytes` alone."""
 
+SLEPT = "this process did nothing for longer than its session, its work may be another's by now; it leaves"
 _LEAST_WAIT = 0.001
 """librdkafka counts in milliseconds: for less it would not wait at all, and the loop would spin."""
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -83,7 +84,7 @@ class FencedProcessor:
         self._paused: set[int] = set()
         self._stepped = 0.0
         self._begun = 0.0
-        self._confirmed = self._sure_until = float("-inf")
+        self._confirmed = self._sure_until = self._member_until = float("-inf")
         self._consumer: Consumer
         self._transactions: Transactions
 
@@ -242,19 +243,17 @@ class FencedProcessor:
 
     def _transact(self, records: list[Output | Outputs], offsets: dict[int, int]) -> None:
         self._begun = self._monotonic()
+        if self._kafka.embedded and self._ledger.partitions() and self._begun > self._member_until:
+            raise Fenced(SLEPT)  # that broker would take it: it does not look whose the partitions are by now
         self._transactions.commit(records, offsets, self._ledger.metadata)
         self._ledger.commit(offsets)
         self._confirmed = self._begun
-        self._sure_until = self._begun + self.session_timeout
+        self._sure_until = self._member_until = self._begun + self.session_timeout
         self._at("committed")
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise OperatorNeeded(
-                f"{self._input}: the offset of group {self._group} is no longer in the topic ({error.str()}); "
-                "records were deleted before they were processed, or the topic was made anew. Restore it, or "
-                "set the group's offset and accept the loss"
-            )
+            raise offset_gone(self._input, self._group, error.str())
         if error.fatal():
             raise refusal(error)
         log.warning("%s: %s; going on", self._input, error.str())
@@ -289,7 +288,9 @@ class FencedProcessor:
             positions = [self._tp(s.partition, s.offset) for s in starts]
             consumer.incremental_assign(positions)
             consumer.resume(positions)  # a pause outlives the assignment that it was asked for
-            log.info("%s owns %s, after %.2f s", self._id, partitions, self._monotonic() - began)
+            now = self._monotonic()
+            self._member_until = now + self.session_timeout
+            log.info("%s owns %s, after %.2f s", self._id, partitions, now - began)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         with self._keeping_failure():

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from fenced_harness import Field, until
+from fenced_recorder import Recorder, Running
 from test_fenced_chaos import ALLOWED_ENDS, Chaos, check
 
 from streams.brokers.local import QUICK, LocalBroker
 from streams.clients import Kafka
+from streams.fenced import Effects, Fenced
+from streams.fenced.processor import seconds_since_boot
 
 
 @pytest.mark.apache
@@ -110,3 +113,48 @@ def _open(producer: Producer, f: Field, places: tuple[str, ...]) -> None:
     for place in places:
         producer.produce(f.prefix + place[:-1], b"1", b"k", partition=int(place[-1]))
     assert producer.flush(10) == 0
+
+
+def test_who_did_nothing_for_longer_than_its_session_commits_nothing_more_to_the_embedded_broker(
+    embedded_kafka: Kafka, tmp_path: Path
+) -> None:
+    """It does not look whose the partitions are; so a process that was suspended would go on beside its successor."""
+    slept = 0.0
+    with Field(embedded_kafka, tmp_path, 1) as f:
+        role = Recorder()
+        worker = Running(f, role, clock=lambda: seconds_since_boot() + slept)
+        worker.thread.start()
+        try:
+            until(lambda: bool(role.owned), "it owns the partition")
+            f.put((0, "a"))
+            until(lambda: role.committed_at, "it works")
+            slept = embedded_kafka.session_timeout_ms / 1000 + 1
+            role.next = [Effects([(0, b"k", b"1")])]
+            until(lambda: not worker.thread.is_alive(), "it leaves")
+        finally:
+            worker.stop()
+        assert isinstance(worker.error, Fenced)
+        assert f.state() == {}
+
+
+def test_a_process_may_be_given_work_after_it_had_none_for_longer_than_its_session(
+    embedded_kafka: Kafka, tmp_path: Path
+) -> None:
+    waited = 0.0
+    with Field(embedded_kafka, tmp_path, 1) as f:
+        role = Recorder()
+        worker = Running(f, role, clock=lambda: seconds_since_boot() + waited)
+        owner = f.worker("a")
+        owner.wait_said("assigned 0")
+        worker.thread.start()
+        try:
+            until(lambda: role.steps > 2, "it runs, and has nothing")
+            assert not role.owned
+            waited = 60.0
+            owner.kill()
+            until(lambda: bool(role.owned), "it is given the partition")
+            f.put((0, "a"))
+            until(lambda: bool(role.committed_at), "it works")
+        finally:
+            worker.stop()
+        assert worker.error is None
