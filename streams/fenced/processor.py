@@ -84,7 +84,7 @@ class FencedProcessor:
         self._paused: set[int] = set()
         self._stepped = 0.0
         self._begun = 0.0
-        self._confirmed = self._sure_until = self._member_until = float("-inf")
+        self._sure_until = self._member_until = float("-inf")
         self._consumer: Consumer
         self._transactions: Transactions
 
@@ -105,7 +105,7 @@ class FencedProcessor:
         Counted from before the confirmation was asked for. An idle process asks each third of the session
         time-out, by committing its positions once more. Thread-safe.
         """
-        return self._monotonic() - self._confirmed
+        return self._monotonic() - self._sure_until + self.session_timeout
 
     def surely_owner(self) -> bool:
         """Whether the group cannot have given this process's partitions to another yet: its last confirmation is
@@ -247,7 +247,6 @@ class FencedProcessor:
             raise Fenced(SLEPT)  # that broker would take it: it does not look whose the partitions are by now
         self._transactions.commit(records, offsets, self._ledger.metadata)
         self._ledger.commit(offsets)
-        self._confirmed = self._begun
         self._sure_until = self._member_until = self._begun + self.session_timeout
         self._at("committed")
 
