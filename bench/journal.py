@@ -43,7 +43,7 @@ from streams.table import TopicReader  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "journal.json"
 AIM = 0.15
-WARM = 150_000
+WARM = 400_000
 """Mails of each before the clock starts: so many it takes until Java's compiler is done with Kafka."""
 AT_ONCE = 5
 BATCH = 5000
