@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 2_000_000
 """The client's own limit; above the broker's (1 MB), so that a dead letter, whose headers make it larger than
 the record that it was, depends on its topic's `max.message.bytes` alone."""
-
 SLEPT = "this process did nothing for longer than its session, its work may be another's by now; it leaves"
 _LEAST_WAIT = 0.001
 """librdkafka counts in milliseconds: for less it would not wait at all, and the loop would spin."""
@@ -109,8 +108,7 @@ class FencedProcessor:
 
     def surely_owner(self) -> bool:
         """Whether the group cannot have given this process's partitions to another yet: its last confirmation is
-        younger than the session time-out. As cheap as reading a clock. Thread-safe.
-        """
+        younger than the session time-out. As cheap as reading a clock. Thread-safe."""
         return self._monotonic() < self._sure_until
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -223,13 +221,14 @@ class FencedProcessor:
         self._stepped = self._monotonic()
         effects = self._role.step(inputs, self._clock())
         self._at("stepped")
+        sent = effects is not None and self._commit(effects)
         if effects is not None:
-            self._commit(effects)
             self._role.committed(effects)
-        if self._ledger.partitions() and self.last_commit_age() > self.session_timeout / 3:
+        if not sent and self._ledger.partitions() and self.last_commit_age() > self.session_timeout / 3:
             self._transact([], self._ledger.positions())
 
-    def _commit(self, effects: Effects) -> None:
+    def _commit(self, effects: Effects) -> bool:
+        """Whether there was anything to commit."""
         records: list[Output | Outputs] = [Output(self._state, k, value, partition=p) for p, k, value in effects.state]
         records += [output for _, output in effects.outputs]
         records += [alike for _, alike in effects.bulk]
@@ -237,6 +236,7 @@ class FencedProcessor:
         self._ledger.note_state(p for p, _, _ in effects.state)
         if records or offsets:
             self._transact(records, offsets)
+        return bool(records or offsets)
 
     def _offsets(self, effects: Effects) -> dict[int, int]:
         return self._ledger.of(effects)

@@ -20,11 +20,12 @@ class Real(FencedProcessor):
     committing = False
     hold_until: Path | None = None
 
-    def _commit(self, effects: Effects) -> None:
+    def _commit(self, effects: Effects) -> bool:
         self.committing = bool(effects.outputs or effects.bulk)
         self._hold(effects)
-        super()._commit(effects)
+        sent = super()._commit(effects)
         self.committing = False
+        return sent
 
     def _hold(self, effects: Effects) -> None:
         """Between a step and its transaction. Alive: the member's heartbeats go on."""
@@ -52,9 +53,9 @@ class PollsBeforeCommit(Real):
     def _while_held(self) -> None:
         self._consumer.poll(0.02)
 
-    def _commit(self, effects: Effects) -> None:
+    def _commit(self, effects: Effects) -> bool:
         self._computed = self._ledger.of(effects)
-        super()._commit(effects)
+        return super()._commit(effects)
 
     def _offsets(self, effects: Effects) -> dict[int, int]:
         return self._computed if effects.touched() else super()._offsets(effects)
