@@ -178,7 +178,9 @@ class Loader:
         if time.monotonic() > deadline:
             raise TransactionFailed(
                 f"group {self._group}: {what} within {self._timeout:.0f} s; a transaction stays open (its "
-                "owner's next start ends it) or the broker is away. The process leaves and tries again"
+                "owner's next start ends it) or the broker is away. The process leaves and tries again. Does that not "
+                "help, a broker has died in the middle of a commit and left it unfinished: "
+                "`kafka-transactions.sh find-hanging`, then `abort`"
             )
 
 
