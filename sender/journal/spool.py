@@ -14,8 +14,6 @@ an end has its outcome, and only what was begun without an end is in doubt.
 
 Files of a spool, below one directory: `NAME.lock`, `NAME.1`, `NAME.2` ..., `NAME.spare`. The directory must be
 on a disk of this machine (`flock` over a network file system promises less).
-
-A begin and its end cost 1.0 us, of twenty messages in one write each (CPython 3.11, compiled, ext4).
 """
 
 from __future__ import annotations
