@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -75,6 +77,8 @@ def test_4200_recipients_plan_as_the_tables_say(tmp_path: Path, monkeypatch: pyt
         "email,first_name,amount\n" + "".join(f"a{i}@b.example,A,1\n" for i in range(4200))
     )
     request = json.loads((tmp_path / "campaign.json").read_text())
+    tomorrow = datetime.now(ZoneInfo("America/Bogota")).date() + timedelta(days=1)
+    request["schedule"] = {"start_at": f"{tomorrow}T08:00:00-05:00"}  # four hours from now may be another day
     for strategy, batches, days in (("ramp_up", 46, 23), ("batch", 9, 1), ("conservative", 173, 87)):
         (tmp_path / "c.json").write_text(json.dumps({**request, "strategy": {"type": strategy}}))
         plan = json.loads(rampa("plan", "c.json", "--json").stdout)
