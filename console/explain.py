@@ -59,14 +59,24 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
         )  # fmt: skip
     lines += _held(progress, now)
     if progress.failed:
-        can = progress.archived_at is None and progress.state not in {"cancelled", "rejected", "failed"}
-        them = "the recipient" if progress.failed == 1 else "them"
-        again = f"; `rampa campaign retry {progress.campaign_id}` tries {them} again" if can else ""
-        lines.append(f"{counted(progress.failed, 'recipient')} failed{again}.")
+        lines.append(_failed(progress))
     lines += [error_line(e) for e in progress.last_errors[-5:]]
     if progress.in_doubt:
         lines.append(_doubt(progress))
     return lines
+
+
+def _failed(progress: CampaignProgress) -> str:
+    """How many have failed, and who of them can be tried again."""
+    can = progress.archived_at is None and progress.state not in {"cancelled", "rejected", "failed"}
+    dropped, others = progress.given_up, progress.failed - progress.given_up
+    said = f"{counted(progress.failed, 'recipient')} failed"
+    if dropped:
+        said += f", {'all' if not others else dropped} of them given up by `resolve --drop` when in doubt"
+    if can and others:
+        them = ("the recipient" if others == 1 else "them") if not dropped else f"the other{'s' * (others > 1)}"
+        said += f"; `rampa campaign retry {progress.campaign_id}` tries {them} again"
+    return said + "."
 
 
 def _held(progress: CampaignProgress, now: datetime) -> list[str]:

@@ -220,12 +220,13 @@ def pointless(order: CampaignCommand, now: CampaignProgress) -> str | None:
 def _about_nobody(order: CampaignCommand, now: CampaignProgress) -> str | None:
     """Why an order to try again or to resolve is about nobody; None when it is about somebody, or another order."""
     cancelled = now.state == "cancelled"
-    if order.action == "retry" and (cancelled or not now.failed):
-        return (
-            "it is cancelled; nobody of it is tried again"
-            if cancelled
-            else ("nobody has failed; there is nobody to try again")
-        )
+    if order.action == "retry" and cancelled:
+        return "it is cancelled; nobody of it is tried again"
+    if order.action == "retry" and not now.deferred:
+        if not now.failed:
+            return "nobody has failed or waits for another try; there is nobody to try again"
+        if now.failed == now.given_up:
+            return "who has failed was in doubt and given up by `resolve --drop`: they may have their mail"
     if order.action == "resolve" and not now.in_doubt:
         return "nobody is in doubt; there is nothing to resolve"
     if order.resolution == "resend" and cancelled:

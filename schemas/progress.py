@@ -48,6 +48,9 @@ class CampaignProgress(Model):
     in_flight: int = 0
     accepted: int = 0
     failed: int = 0
+    given_up: int = Field(
+        0, description="of those who failed: in doubt, then dropped by an order; they may have their mail, no retry"
+    )
     in_doubt: int = 0
     cancelled: int = 0
     batches: BatchCounts = BatchCounts()

@@ -207,7 +207,7 @@ def cancel(
 @app.command(epilog="Example: rampa campaign retry cobranza-2026-02")
 @friendly
 def retry(campaign_id: Id, reason: Reason = None, config: Config = None) -> None:
-    """Try those once more who failed."""
+    """Try those once more who failed, and those now who wait for another try."""
     _command(config, campaign_id, action="retry", reason=reason)
 
 

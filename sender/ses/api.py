@@ -103,7 +103,7 @@ class SesApi:
             return Outcome("failed", 501, "5.1.3", f"SES: {e}", "", "unknown", "message")
         except (BotoCoreError, ResponseParserError, OSError) as e:
             return self._lost(e)
-        provider_id = str(answer.get("MessageId") or "")
+        provider_id = _text(answer.get("MessageId"))
         if not provider_id:
             return Outcome("lost_after", 0, "", "SES answered without a MessageId", "", "unknown", "message")
         return Outcome("accepted", 250, "2.0.0", f"Ok {provider_id}", provider_id, "", "message")
@@ -145,7 +145,12 @@ def _error(e: ClientError) -> tuple[str, int, str]:
     said: Any = e.response
     error = said.get("Error", {})
     status = said.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return str(error.get("Code") or "Unknown"), int(status), str(error.get("Message") or "")
+    return _text(error.get("Code")) or "Unknown", int(status), _text(error.get("Message"))
+
+
+def _text(found: Any) -> str:
+    """As UTF-8 can be written: JSON may have half a surrogate (RFC 8259, section 8.2)."""
+    return str(found or "").encode(errors="replace").decode()
 
 
 def _why(e: Exception) -> str:

@@ -118,9 +118,23 @@ def test_failures_of_an_ended_campaign_are_shown_with_their_reason() -> None:
 
 
 @pytest.mark.parametrize(
+    ("failed", "given_up", "said"),
+    [
+        (2, 2, "2 recipients failed, all of them given up by `resolve --drop` when in doubt."),
+        (3, 2, "given up by `resolve --drop` when in doubt; `rampa campaign retry c` tries the other again."),
+        (1, 0, "1 recipient failed; `rampa campaign retry c` tries the recipient again."),
+    ],
+)
+def test_whom_an_order_has_given_up_is_not_said_to_be_tried_again(failed: int, given_up: int, said: str) -> None:
+    lines = explain(progress(state="completed", waiting=10 - failed, failed=failed, given_up=given_up), NOW)
+    assert any(line.endswith(said) for line in lines)
+
+
+@pytest.mark.parametrize(
     ("action", "state", "more", "said"),
     [
         ("retry", "completed", {}, "nobody has failed"),
+        ("retry", "completed", {"failed": 2, "given_up": 2}, "they may have their mail"),
         ("retry", "cancelled", {"failed": 1}, "nobody of it is tried again"),
         ("pause", "completed", {}, "nothing left to pause"),
         ("resume", "cancelled", {}, "nothing left to resume"),
@@ -139,6 +153,11 @@ def test_an_order_that_can_do_nothing_is_refused_at_once(
 def test_an_order_that_can_do_something_is_not(action: str, state: str) -> None:
     order = CampaignCommand.model_validate({"campaign_id": "c", "action": action})
     assert pointless(order, progress(state=state)) is None
+
+
+def test_who_waits_for_another_try_can_be_tried_now() -> None:
+    order = CampaignCommand(campaign_id="c", action="retry")
+    assert pointless(order, progress(state="running", waiting=10, deferred=4)) is None
 
 
 def test_nobody_of_a_cancelled_campaign_is_mailed_again() -> None:

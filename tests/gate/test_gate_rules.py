@@ -719,7 +719,7 @@ def test_whom_an_order_has_given_up_is_not_tried_again_with_those_who_failed() -
     world.command("retry")
     assert (last(world).round, last(world).ranges) == (1, ((9, 10),))
     world.give(result(last(world), 3, accepted=8, failed=[(3, 5)]))
-    assert (world.progress["c"].state, world.progress["c"].failed) == ("completed", 2)
+    assert (world.progress["c"].state, world.progress["c"].failed, world.progress["c"].given_up) == ("completed", 2, 2)
     world.command("retry")
     assert "they may have their message" in world.dead[0].error
     assert last(world).round == 1

@@ -56,6 +56,12 @@ def test_a_message_goes_out_as_it_is_under_its_name(server: SesServer) -> None:
     }  # fmt: skip
 
 
+def test_what_ses_says_with_half_a_surrogate_can_be_written(server: SesServer) -> None:
+    server.answer = lambda _: error("MessageRejected", 400, "no such user \ud83d")
+    found = using(settings(server.url), one)
+    assert found.text.encode() == b"MessageRejected: no such user ?"
+
+
 def test_without_a_configuration_set_none_is_named(server: SesServer) -> None:
     using(settings(server.url), one)
     assert "ConfigurationSetName" not in server.sent[0]
