@@ -51,8 +51,10 @@ def reported(journal: BatchJournal, now: datetime) -> tuple[BatchJournal, ChunkR
 
 
 def clipped(words: str) -> str:
-    """`words`, cut to what a report carries of one error: its record must fit whatever a server says."""
-    return words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + "…"
+    """`words`, cut to what a report carries of one error, and as UTF-8 can be written: whatever a server says, there
+    must be a record of it."""
+    words = words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + "…"
+    return words.encode(errors="replace").decode()
 
 
 def answer_older(journal: BatchJournal, chunk: Chunk, now: datetime) -> tuple[BatchJournal, ChunkResult]:

@@ -33,6 +33,7 @@ from sender.ses.outcomes import outcome_of_error
 from sender.ses.tags import tags_of
 from sender.smtp.errors import RelayDown
 from sender.smtp.outcomes import Outcome
+from sender.smtp.replies import MAX_TEXT
 from streams.settings import RelaySettings
 
 _UNREACHED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
@@ -132,7 +133,7 @@ class SesApi:
 
     def _lost(self, e: Exception) -> Outcome:
         body: _Body | None = self._local.body
-        text = f"SES: {e}"
+        text = f"SES: {_text(e)}"
         if body is not None and body.gone:
             return Outcome("lost_after", 0, "", text, "", "network", "message")
         if body is not None and isinstance(e, _WIRE) and not isinstance(e, _UNREACHED) and body.tell():
@@ -149,8 +150,9 @@ def _error(e: ClientError) -> tuple[str, int, str]:
 
 
 def _text(found: Any) -> str:
-    """As UTF-8 can be written: JSON may have half a surrogate (RFC 8259, section 8.2)."""
-    return str(found or "").encode(errors="replace").decode()
+    """As UTF-8 can be written: JSON may have half a surrogate (RFC 8259, section 8.2). And no longer than a record may
+    carry: it may be the page of a proxy."""
+    return str(found or "")[:MAX_TEXT].encode(errors="replace").decode()
 
 
 def _why(e: Exception) -> str:

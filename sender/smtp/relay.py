@@ -23,6 +23,7 @@ from sender.smtp.feed import Feed
 from sender.smtp.learned import Learned, Report, learn, mode_for
 from sender.smtp.outcomes import split_enhanced
 from sender.smtp.pipeline import MessagePipe
+from sender.smtp.replies import MAX_TEXT
 from sender.smtp.watch import Patience
 from sender.smtp.wire import Offer
 from streams.settings import RelaySettings
@@ -268,9 +269,10 @@ class SmtpRelay:
         return f"{self._host} port {self._settings.port}: {said or type(cause).__name__}{hint}"
 
     def _clean(self, text: str) -> str:
+        """Without the password, and as UTF-8 can be written: aiosmtplib keeps other octets as half a surrogate."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text
+        return text.encode(errors="replace").decode()[:MAX_TEXT]
 
 
 async def _hello(client: aiosmtplib.SMTP) -> None:

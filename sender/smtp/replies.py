@@ -10,6 +10,8 @@ import re
 MAX_LINE = 4096
 """Octets of a reply's line. RFC 5321, 4.5.3.1.5, asks for 512; servers that quote addresses go beyond."""
 MAX_LINES = 100
+MAX_TEXT = 4096
+"""What is read of a reply's words: they go into records, and no broker takes one of a megabyte."""
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _COMMON = {b"250 ": 250, b"354 ": 354}
@@ -21,7 +23,7 @@ Reply = tuple[int, bytes]
 
 def words(text: bytes) -> str:
     """A reply's text, for people and for the table of outcomes."""
-    return text.strip().decode("utf-8", "replace")
+    return text.strip()[:MAX_TEXT].decode("utf-8", "replace")
 
 
 class ReplyReader:

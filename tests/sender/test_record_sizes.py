@@ -51,3 +51,11 @@ def test_the_last_errors_of_a_report_are_bounded_however_much_a_server_says() ->
     _, result = core.finish(journal, NOON, "error", "5" * 300_000)
     assert all(isinstance(e, SendError) and len(e.error) <= 1001 for e in result.errors)
     assert len(result.encode()) < 20_000
+
+
+def test_a_report_can_be_written_whatever_octets_a_server_says() -> None:
+    half = b"nicht m\xf6glich".decode(errors="surrogateescape")
+    journal, _ = core.begin(core.take_permit(None, chunk(), NOON)[0], 10, NOON)
+    journal, _ = core.ended(journal, [Ended(i, "failed", NOON, text=half) for i in range(10)])
+    _, result = core.finish(journal, NOON, "relay_down", half)
+    assert b'"detail":"nicht m?glich"' in result.encode()

@@ -62,6 +62,11 @@ def test_what_ses_says_with_half_a_surrogate_can_be_written(server: SesServer) -
     assert found.text.encode() == b"MessageRejected: no such user ?"
 
 
+def test_the_page_of_a_proxy_fits_into_a_record(server: SesServer) -> None:
+    server.answer = lambda _: error("MessageRejected", 400, "<p>" * 1_000_000)
+    assert len(using(settings(server.url), one).text) < 5_000
+
+
 def test_without_a_configuration_set_none_is_named(server: SesServer) -> None:
     using(settings(server.url), one)
     assert "ConfigurationSetName" not in server.sent[0]

@@ -185,6 +185,16 @@ def test_a_refusal_of_the_session_is_the_relays_not_a_recipients(at: Any) -> Non
     assert "5.7.1 go away" in down.text
 
 
+def test_a_refusal_in_any_encoding_can_be_written_into_a_record() -> None:
+    async def run() -> None:
+        async with scripted(talk("554 5.7.1 nicht m\xf6glich".encode("latin-1"))) as port:
+            await relay(port).open()
+
+    with pytest.raises(RelayDown) as caught:
+        asyncio.run(run())
+    assert str(caught.value).encode() == b"greeting: 554 5.7.1 nicht m?glich"
+
+
 def test_too_many_connections_is_told_apart() -> None:
     down = _down(rules=[LimitConnections(most=1, code=421), Reject(at="helo", code=421, enhanced="4.7.0", text="busy")])
     assert (down.reason, down.code, down.throttled) == ("busy", 421, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +137,15 @@ def test_a_reply_is_bounded() -> None:
 
 def test_a_reply_in_any_encoding_has_words() -> None:
     assert words(b" 5.1.1 no\xff such user\r") == "5.1.1 no\ufffd such user"
+
+
+@pytest.mark.parametrize("octet", [b"\x01", b"\xff", b"x"])
+def test_the_words_of_the_longest_reply_fit_into_a_record(octet: bytes) -> None:
+    line = octet * (MAX_LINE - 6)
+    reader = ReplyReader()
+    [(code, text)] = reader.feed((b"550-" + line + b"\r\n") * (MAX_LINES - 1) + b"550 " + line + b"\r\n")
+    assert code == 550
+    assert len(orjson.dumps(words(text))) < 50_000
 
 
 # -- learned ------------------------------------------------------------------------------------------------
