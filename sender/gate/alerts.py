@@ -49,12 +49,14 @@ def look(turn: Turn) -> None:
 
 
 def refuses_for_good(error: str) -> bool:
-    """Whether waiting is no remedy: credentials, certificate, settings, or a reply 5xx to everything.
+    """Whether waiting is no remedy: credentials, certificate, settings, or a reply 5xx to everything. A reply 4xx is
+    for now, to AUTH and STARTTLS too (454: RFC 4954, 6; RFC 3207, 4).
 
     `error` is what `RelayDown` says: a reason, the server's code if it said one, its words.
     """
     said = _REASON.match(error)
-    return said is not None and (said["reason"] in _FOR_GOOD or (said["code"] or "").startswith("5"))
+    code = said["code"] or "" if said is not None else ""
+    return said is not None and not code.startswith("4") and (said["reason"] in _FOR_GOOD or code.startswith("5"))
 
 
 def is_quota(error: str) -> bool:

@@ -199,12 +199,12 @@ class SmtpRelay:
             if self._settings.username is not None:
                 step = "auth"
                 await self._log_in(client)
+        except RelayDown:
+            raise
         except aiosmtplib.SMTPResponseException as e:
             raise self._refused(step, e.code, e.message) from None
-        except aiosmtplib.SMTPException as e:
-            raise RelayDown(step, text=self._explain(e)) from None
-        except OSError as e:  # ssl.SSLError is one
-            raise RelayDown(step, text=self._explain(e)) from None
+        except (aiosmtplib.SMTPException, OSError) as e:  # ssl.SSLError is one
+            raise RelayDown("connect" if _is_lost(step, e) else step, text=self._explain(e)) from None
         except ValueError:
             # Not what it says: it may quote a part of the password.
             raise RelayDown(step, text="the user name or password has characters that AUTH cannot carry") from None
@@ -252,11 +252,11 @@ class SmtpRelay:
 
     def _refused(self, step: str, code: int, text: str) -> RelayDown:
         enhanced, words = split_enhanced(code, text)
-        throttled = step != "auth" and (code == 421 or (400 <= code < 500 and enhanced.startswith("4.7.")))
+        throttled = code == 421 or (step != "auth" and 400 <= code < 500 and enhanced.startswith("4.7."))
         return RelayDown("busy" if throttled else step, code, f"{enhanced} {words}".strip(), throttled=throttled)
 
     def _explain(self, e: Exception) -> str:
-        cause = e.__cause__ if isinstance(e, aiosmtplib.SMTPConnectError) and e.__cause__ is not None else e
+        cause = _cause(e)
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
                 f"the certificate of {self._host} is not good: {cause.verify_message}; "
@@ -273,6 +273,18 @@ class SmtpRelay:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text.encode(errors="replace").decode()[:MAX_TEXT]
+
+
+def _cause(e: Exception) -> BaseException:
+    return e.__cause__ if isinstance(e, aiosmtplib.SMTPConnectError) and e.__cause__ is not None else e
+
+
+def _is_lost(step: str, e: Exception) -> bool:
+    """Whether nobody refused anything: silence during TLS or AUTH, or a connection that is lost during AUTH, is no
+    word about certificates or credentials. One that is closed during the handshake may be: of versions, say."""
+    silence = isinstance(_cause(e), aiosmtplib.SMTPTimeoutError | TimeoutError)
+    lost = isinstance(e, aiosmtplib.SMTPServerDisconnected | ConnectionError)
+    return (step == "tls" and silence) or (step == "auth" and (silence or lost))
 
 
 async def _hello(client: aiosmtplib.SMTP) -> None:

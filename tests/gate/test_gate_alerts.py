@@ -46,6 +46,8 @@ def answer(world: World, chunk: Chunk, version: int = 1, **more: Any) -> None:
     [
         (RelayDown("auth", 535, "5.7.8 no such user"), True),
         (RelayDown("auth", text="mail.example offers none of AUTH PLAIN"), True),
+        (RelayDown("auth", 454, "4.7.0 Temporary authentication failure"), False),
+        (RelayDown("tls", 454, "4.3.0 TLS not available due to local problem"), False),
         (RelayDown("tls", text="certificate has expired"), True),
         (RelayDown("settings", text="relay 'main' is not in the settings of this process"), True),
         (RelayDown("greeting", 554, "5.7.1 your address is blocked"), True),

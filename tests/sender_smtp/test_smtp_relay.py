@@ -14,6 +14,7 @@ from certificates import Certificates
 from smtp_wire import envelope, relay, scripted, talk
 
 from sender.relays import make_relay
+from sender.smtp.dialogue import Timeouts
 from sender.smtp.errors import RelayDown
 from sender.smtp.relay import TlsPlan, tls_plan
 from simulator.rules import Drop, LimitConnections, Reject
@@ -198,6 +199,34 @@ def test_a_refusal_in_any_encoding_can_be_written_into_a_record() -> None:
 def test_too_many_connections_is_told_apart() -> None:
     down = _down(rules=[LimitConnections(most=1, code=421), Reject(at="helo", code=421, enhanced="4.7.0", text="busy")])
     assert (down.reason, down.code, down.throttled) == ("busy", 421, True)
+
+
+HELLO = b"220 mail.example", b"250-mail.example\r\n250-STARTTLS\r\n250 AUTH PLAIN"
+
+
+@pytest.mark.parametrize(
+    ("said", "settings", "reason", "throttled"),
+    [
+        ((*HELLO, b"421 4.7.0 too many log-ins, closing"), {"tls": "none"}, "busy", True),
+        ((*HELLO, b"454 4.7.0 temporary authentication failure"), {"tls": "none"}, "auth", False),
+        ((*HELLO, b""), {"tls": "none"}, "connect", False),
+        ((*HELLO, b"334-"), {"tls": "none"}, "connect", False),
+        ((*HELLO, b"220-"), {"tls": "starttls"}, "connect", False),
+        ((b"220-",), {"tls": "implicit"}, "tls", False),
+    ],
+    ids=["421", "454", "lost in AUTH", "silent in AUTH", "silent in STARTTLS", "no TLS"],
+)
+def test_what_breaks_off_in_tls_or_auth_is_no_word_about_certificates_or_credentials(
+    said: tuple[bytes, ...], settings: dict[str, Any], reason: str, throttled: bool
+) -> None:
+    async def run() -> None:
+        async with scripted(talk(*said)) as port:
+            quick = Timeouts(connect=5, greeting=1, command=1, message=1)
+            await relay(port, timeouts=quick, username="u", password=PASSWORD, **settings).open()
+
+    with pytest.raises(RelayDown) as caught:
+        asyncio.run(run())
+    assert (caught.value.reason, caught.value.throttled) == (reason, throttled)
 
 
 def test_a_server_that_closes_at_once_is_down() -> None:
