@@ -6,8 +6,10 @@ It makes what `compile.py` makes piece by piece, byte for byte, or None when a r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from sender.message.conditions import Declined
 from sender.message.envelope import Envelope
 from sender.message.parts import CompiledPart, Variant
 from sender.message.simple import Choice, Key, names
@@ -37,7 +39,9 @@ class Letter:
         """The function for rows of these columns. It writes one for each variant when a row first chooses it."""
         parts = (self.subject, *(part for _, part in self.bodies))
         if not any(isinstance(one, Choice) for part in parts for one in part.pieces or ()):
-            return self._written(columns, [part.variant(_nothing)[1] for part in parts]) or _declining
+            with suppress(Declined):
+                return self._written(columns, [part.variant(_nothing)[1] for part in parts]) or _declining
+            return _declining
         at = {name: n for n, name in enumerate(columns)}
         cores: dict[tuple[Key, ...], Core] = {}
 

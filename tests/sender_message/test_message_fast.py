@@ -119,6 +119,13 @@ def test_a_text_made_of_the_html_takes_the_fast_way() -> None:
     assert fast(DERIVED, row_of("Ana", "Acme & Sons", "Leeds", 1)) is not None
 
 
+def test_a_text_that_cannot_be_prepared_takes_the_slow_way() -> None:
+    half = campaign(html="<p>{{ first_name }} \ud800</p>")
+    message = compile_message(half)
+    filled = message.fill({"email": EMAIL, "first_name": "Ana"}, MessageName(half.campaign_id, 7, 3), NOON)
+    assert b"<p>Ana ?</p>" in filled.content.replace(b"=\r\n", b"")
+
+
 @settings(max_examples=60, deadline=None)
 @given(LINES, VALUES)
 @example("Ana", "Leeds")
