@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from sender.smtp.learned import Mode, Problem
-from sender.smtp.outcomes import Kind, Outcome, Stage, outcome_of
+from sender.smtp.outcomes import Outcome, Stage, outcome_of
 from sender.smtp.replies import words
 from sender.smtp.wire import Outgoing
 
@@ -134,9 +134,8 @@ class Flight:
         if self.mode is not Mode.LOCK_STEP and ahead and code in _DOES_NOT_COPE:
             self.problem = "refused"
             self.trouble = f"{code} {words(text)} to a command in its place ({_STAGES[stage]})"
-            # Nobody's failure: it is tried again in a plainer way. A body that went out was refused by its reply.
-            kind: Kind = "transient" if self.written else "lost_before"
-            outcome = Outcome(kind, code, outcome.enhanced, outcome.text, "", "network", _STAGES[stage])
+            # Nobody's failure: it is tried again in a plainer way. A body that went out is refused by its reply.
+            outcome = Outcome("lost_before", code, outcome.enhanced, outcome.text, "", "network", _STAGES[stage])
         self.refusal = outcome
 
     def _end(self, *, dirty: bool) -> int:

@@ -32,7 +32,8 @@ class Outcome:
     `accepted`: the relay took it. `failed`: refused for good. `refused`: the same, by policy, and
     perhaps it is we who are refused (`sender.smtp.refusals`). `transient`: refused for now. `throttled`:
     refused for now, and less speed is asked for. `lost_before`: the connection was lost before the body
-    was written (a clean retry). `lost_after`: lost after that and before a reply (in doubt).
+    was written, or the server lost its place in what was written ahead and refused it (a clean retry).
+    `lost_after`: lost after that and before a reply (in doubt).
     `relay_down`: the relay refuses us as a whole; nothing was sent, and no recipient is to blame.
     """
 

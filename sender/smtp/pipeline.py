@@ -2,7 +2,8 @@
 
 A pipe pulls messages from its feed and keeps the wire filled: the final dot of one and MAIL, RCPT, DATA of
 the next in one write (RFC 2920), several whole messages ahead of their replies where the relay offers
-CHUNKING (RFC 3030), one command at a time where it offers neither. No task and no future a message.
+CHUNKING (RFC 3030) and has answered one by itself, one command at a time where it offers neither. No task and no
+future a message.
 
 What is certain: until the bytes of its body are handed to the transport a message that comes to nothing
 is `lost_before`, a clean retry; from then on and without its reply it is `lost_after`, in doubt.
@@ -55,7 +56,7 @@ class MessagePipe(Carrier):
         self._offer = offer
         self._most = most
         self._window = window if mode is Mode.CHUNKING else 2
-        self._dirty = self._again = False
+        self._dirty = self._again = self._in_step = False
 
     def kick(self) -> None:
         """There are messages again. Harmless at any time."""
@@ -103,6 +104,7 @@ class MessagePipe(Carrier):
             self._out_of_step(flight.trouble)
             return False
         self._flights.popleft()
+        self._in_step = True
         self._dirty = self._dirty or flight.dirty
         assert flight.outcome is not None, "DONE has an outcome"  # noqa: S101
         if flight.outcome.kind == "accepted":
@@ -199,8 +201,12 @@ class MessagePipe(Carrier):
         """Whether one more message may go on the wire."""
         if self._stopping or self._paused or self._gone or gathered >= BATCH:
             return False
-        if not self._flights or self.mode is Mode.CHUNKING:
-            return len(self._flights) < self._window
+        if not self._flights:
+            return True
+        if self.mode is Mode.CHUNKING:
+            # Only once a whole group was answered. A server that drops what it is sent ahead would answer the first
+            # command of each message, and with no 354 between them these pass for the answers to one.
+            return self._in_step and len(self._flights) < self._window
         return self.mode is Mode.PIPELINING and len(self._flights) == 1 and self._flights[0].stage == fl.MESSAGE
 
     def _begin(self, message: Outgoing) -> int:

@@ -145,8 +145,6 @@ class SmtpRelay:
         except ValueError as e:
             raise RelayDown("settings", text=f"helo {helo!r}: {e}") from None
 
-    # -- TCP ------------------------------------------------------------------------------------------
-
     async def _connect(self) -> socket.socket:
         """A connected socket to the first address that answers."""
         s = self._settings
@@ -199,11 +197,11 @@ class SmtpRelay:
             if self._settings.username is not None:
                 step = "auth"
                 await self._log_in(client)
-        except RelayDown:
-            raise
         except aiosmtplib.SMTPResponseException as e:
             raise self._refused(step, e.code, e.message) from None
         except (aiosmtplib.SMTPException, OSError) as e:  # ssl.SSLError is one
+            if isinstance(e, RelayDown):
+                raise
             raise RelayDown("connect" if _is_lost(step, e) else step, text=self._explain(e)) from None
         except ValueError:
             # Not what it says: it may quote a part of the password.
@@ -282,9 +280,9 @@ def _cause(e: Exception) -> BaseException:
 def _is_lost(step: str, e: Exception) -> bool:
     """Whether nobody refused anything: silence during TLS or AUTH, or a connection that is lost during AUTH, is no
     word about certificates or credentials. One that is closed during the handshake may be: of versions, say."""
-    silence = isinstance(_cause(e), aiosmtplib.SMTPTimeoutError | TimeoutError)
-    lost = isinstance(e, aiosmtplib.SMTPServerDisconnected | ConnectionError)
-    return (step == "tls" and silence) or (step == "auth" and (silence or lost))
+    if isinstance(_cause(e), aiosmtplib.SMTPTimeoutError | TimeoutError):
+        return step in {"tls", "auth"}
+    return step == "auth" and isinstance(e, aiosmtplib.SMTPServerDisconnected | ConnectionError)
 
 
 async def _hello(client: aiosmtplib.SMTP) -> None:
