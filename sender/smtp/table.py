@@ -23,6 +23,7 @@ Sources:
 [YAHOO]    Yahoo, "SMTP Error Codes" of its sender hub
 [SENDGRID] Twilio SendGrid, "SMTP Errors and Troubleshooting"
 [POSTFIX]  postconf(5) and SMTPD_ACCESS_README: with `smtpd_delay_reject` client, HELO and sender are refused at RCPT
+[EXIM]     Exim, smtp_in.c (`smtp_handle_acl_fail`): what `deny` says without a `message`
 [SEEN]     no document: wordings that servers are known to use
 """
 
@@ -100,13 +101,17 @@ TABLE: tuple[Row, ...] = (
         r".*\b(daily|hourly|monthly)\b.{0,30}\b(user|sending|smtp|relay|message|e?mail)s?\b.{0,20}\b(limit|quota)|"
         r"submission quota", "relay_down", "quota",
         "[SEEN] hosting providers' limits; never of one mailbox ([3463] X.1, X.2)"),
+    Row("*", "4..", _ANY, r"gr[ae]y-?list", "transient", "not_accepting",
+        "[6647] 2.1: about one recipient, no reason to slow down for all, whatever the code"),
     # --- credentials ------------------------------------------------------------------------------------------
     Row("*", "454", _ANY, r"relay access denied", "transient", "policy",
         "[POSTFIX] 454 4.7.1 Relay access denied: of this recipient's domain"),
     Row("*", "454", _ANY, r"throttl|\brate\b", "throttled", "throttled",
         "[SES] 454 Throttling failure: Maximum sending rate exceeded"),
-    Row("*", "530|534|535|538|454", _ANY, "", "relay_down", "relay",
-        "[4954] 6: authentication required, too weak, invalid, encryption required, failed for now"),
+    Row("*", "530|534|535|538", _ANY, "", "relay_down", "relay",
+        "[4954] 6: authentication required, too weak, invalid, encryption required"),
+    Row("*", "454", r"(4\.7\.\d+)?", "", "relay_down", "relay",
+        "[4954] 6: 454 4.7.0 authentication failed for now; with another code it is about something else ([3463])"),
     Row("*", "432", r"4\.7\.12", "", "relay_down", "relay", "[4954] 6: a password transition is needed"),
     Row("*", "523|525", _ANY, "", "relay_down", "relay", "[5248] 5.7.10 encryption needed, 5.7.13 account disabled"),
     Row("*", "5..", r"5\.7\.(3|57|8|11|14)", "", "relay_down", "relay",
@@ -121,8 +126,6 @@ TABLE: tuple[Row, ...] = (
     Row("*", "4..", _ANY, r"(user|mailbox|recipient)\b.{0,60}(receiving|thread limit)", "transient", "not_accepting",
         "[YAHOO] 450: the user is receiving mail too quickly; [MS-NDR] 432 4.3.2"),
     # --- less speed -------------------------------------------------------------------------------------------
-    Row("*", "4..", _ANY, r"gr[ae]y-?list", "transient", "not_accepting",
-        "[6647] 2.1: about one recipient, no reason to slow down for all"),
     Row("*", "421", r"4\.4\.2|4\.3\.2|", r"time.?out|timed out|idle|inactiv|shutting ?down", "transient", "network",
         "[5321] 3.8, 4.5.3.2: the server ends the connection for itself"),
     Row("*", "421", _ANY, "", "throttled", "throttled",
@@ -138,8 +141,10 @@ TABLE: tuple[Row, ...] = (
         "servers' limits"),
     Row("*", "4..", _ANY, _FAST, "throttled", "throttled",
         "[GMAIL] 450 4.2.1 Peak SMTP relay limit exceeded; [SEEN]"),
-    Row("*", "5..", _ANY, r"too many (messages|connections|e?mails)|rate.?limit|sending too (fast|quickly)",
-        "refused", "throttled", "[SEEN] a rate said as if for good"),
+    Row("*", "5..", _ANY,
+        r"too many (messages|connections|e?mails|errors|(invalid|unknown|bad|failed) \w+)|rate.?limit|"
+        r"sending too (fast|quickly)", "refused", "throttled",
+        "[SEEN] a rate said as if for good; what others of the same connection or address were refused for"),
     # --- MAIL: what it says is the same for all recipients ----------------------------------------------------
     Row("mail", "552", _ANY, "", "failed", "too_big", "[1870] 6.2: SIZE alone is refused at MAIL"),
     Row("mail", "5..", r"5\.(2\.3|3\.4)", "", "failed", "too_big", "[3463] X.2.3, X.3.4 message too big"),
@@ -193,15 +198,18 @@ TABLE: tuple[Row, ...] = (
         r"address)", "by class", "bad_mailbox", "[5321] 4.2.3: 550 mailbox unavailable, 553; [SEEN]"),
     Row("*", "...", _ANY, r"(domain|host).{0,40}(not found|unknown|does ?n.t exist|not exist)|no mx", "by class",
         "bad_domain", "[SEEN]"),
-    Row("*", "5..", _ANY, r"polic|dmarc|spf|dkim|not (allowed|permitted|verified)|message rejected", "refused",
-        "policy", "[SES] 554 Message rejected: Email address is not verified; [SEEN]"),
+    Row("*", "5..", _ANY,
+        r"polic|dmarc|spf|dkim|not (allowed|permitted|verified)|message rejected|administrative(ly)? prohibit",
+        "refused", "policy",
+        "[SES] 554 Message rejected: Email address is not verified; [EXIM] 550 Administrative prohibition; [SEEN]"),
     Row("*", "4..", _ANY, r"polic|dmarc|spf|dkim", "transient", "policy", "[SEEN]"),
     # --- codes ------------------------------------------------------------------------------------------------
     Row(_PAST_MAIL, "503", _ANY, "", "transient", "unknown", "[5321] 4.1.4: our dialogue is out of step"),
     Row("rcpt", "55[01]|553", _ANY, "", "failed", "bad_mailbox", "[5321] 4.2.3"),
     Row("*", "452", _ANY, "", "transient", "full", "[5321] 4.2.3 insufficient system storage"),
     Row("*", "552", _ANY, "", "failed", "too_big", "[5321] 4.2.3; [1870] 6"),
-    Row("message", "554", _ANY, "", "refused", "policy", "[5321] 4.2.3 transaction failed; [SES] 554"),
+    Row("data|message", "55[04]", _ANY, "", "refused", "policy",
+        "[5321] 4.3.2: 550 after the message is for policy; 4.2.3 transaction failed; [SES] 554"),
     Row("*", "4..", _ANY, "", "transient", "not_accepting", "[5321] 4.2.1: refused for now"),
     Row("*", "5..", _ANY, "", "failed", "unknown", "[5321] 4.2.1: refused for good"),
     Row("*", "...", _ANY, "", "transient", "unknown", "[5321] 4.2.1: no answer that this command may have"),

@@ -53,6 +53,18 @@ REPLIES: list[tuple[Stage, int, str, str, str]] = [
     ("message", 452, "Too many messages", "throttled", "throttled"),
     ("message", 432, "something new", "transient", "not_accepting"),
     ("message", 599, "something new", "failed", "unknown"),
+    ("message", 550, "Administrative prohibition", "refused", "policy"),
+    ("rcpt", 550, "Administrative prohibition", "refused", "policy"),
+    ("message", 550, "Message headers fail syntax check", "refused", "policy"),
+    ("data", 554, "5.5.1 Error: no valid recipients", "refused", "policy"),
+    ("message", 550, "No such user here", "failed", "bad_mailbox"),
+    ("rcpt", 550, "Too many invalid recipients", "refused", "throttled"),
+    ("rcpt", 550, "5.7.1 Too many unknown users from your address", "refused", "throttled"),
+    ("rcpt", 454, "4.7.1 <x@y.example>: Recipient address rejected: Greylisted", "transient", "not_accepting"),
+    ("rcpt", 454, "4.3.0 <x@y.example>: Temporary lookup failure", "transient", "not_accepting"),
+    ("rcpt", 454, "4.4.4 no answer from the name server of y.example", "transient", "bad_domain"),
+    ("rcpt", 454, "4.7.0 Temporary authentication failure", "relay_down", "relay"),
+    ("mail", 454, "Temporary authentication failure", "relay_down", "relay"),
     # Amazon SES
     ("message", 554, "Message rejected: Sending paused for this account. For more information", "relay_down", "relay"),
     ("mail", 421, "Too many concurrent SMTP connections", "throttled", "throttled"),
@@ -146,7 +158,7 @@ def test_what_servers_say_is_read(stage: Stage, code: int, text: str, kind: str,
 def test_every_row_can_decide_and_says_where_it_is_from() -> None:
     """A row that no reply of the examples reaches may still be right; one without a source may not."""
     known = {"5321", "3463", "2034", "5248", "4954", "1870", "7504", "7505", "7372", "7293", "6647", "6531", "SES",
-             "GMAIL", "MS-NDR", "MS-OLC", "YAHOO", "SENDGRID", "POSTFIX", "SEEN"}  # fmt: skip
+             "GMAIL", "MS-NDR", "MS-OLC", "YAHOO", "SENDGRID", "POSTFIX", "EXIM", "SEEN"}  # fmt: skip
     for row in TABLE:
         named = re.findall(r"\[([A-Z0-9-]+)\]", re.sub(r"\[(TSS|BL)\d+\]", "", row.source))
         assert named, row
