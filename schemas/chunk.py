@@ -41,6 +41,9 @@ class Chunk(Model):
     deferrals: int = Field(
         0, description="also permitted: who was deferred so often, or less often, in this round; 0: nobody who was"
     )
+    resend: tuple[Range, ...] | None = Field(
+        None, description="of `ranges`, who is in doubt and by order sent to again in this round; none: all of them"
+    )
     probe: bool = Field(False, description="it finds out whether the relay, which refused everything, works again")
     issued_at: Instant
 

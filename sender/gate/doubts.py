@@ -28,6 +28,7 @@ def resolve(turn: Turn, campaign: CampaignRow, command: GateCommand) -> None:
     for batch in by_number(campaign):
         doubtful = doubtful_ranges(batch)
         if doubtful and resend and command.address is None:
+            batch.resend = rs.union(batch.resend, doubtful)
             release_again(turn, campaign, batch, doubtful)
             reopen(turn, campaign)
         elif doubtful:
@@ -116,7 +117,7 @@ def take_settled(campaign: CampaignRow, batch: BatchRow, result: ChunkResult) ->
     waited = rs.total(rs.common(batch.open, gone))
     campaign.release_left = max(0, campaign.release_left - waited)
     batch.open, batch.cancelled = rs.minus(batch.open, gone), rs.minus(batch.cancelled, gone)
-    batch.dropped = rs.minus(batch.dropped, gone)
+    batch.dropped, batch.resend = rs.minus(batch.dropped, gone), rs.minus(batch.resend, gone)
     for later in batch.deferred:
         later.ranges = rs.minus(later.ranges, gone)
     batch.deferred = [later for later in batch.deferred if later.ranges]

@@ -10,9 +10,14 @@ from sender.gate.states import moved
 
 
 def complete_if_done(turn: Turn, campaign: CampaignRow) -> None:
-    """Nothing waits and nothing is in flight: the campaign is completed. Some may be in doubt."""
+    """Nothing waits and nothing is in flight: the campaign is completed. Some may be in doubt.
+
+    Not while a permit is open: until its final result somebody may come to be open or deferred under it.
+    """
     turn.about = campaign.campaign_id
-    if campaign.state not in {"scheduled", "running", "paused"} or campaign.totals[0] or campaign.totals[1]:
+    if campaign.state not in {"scheduled", "running", "paused"} or campaign.permits:
+        return
+    if campaign.totals[0] or campaign.totals[1]:
         return
     campaign.state = moved(campaign.state, "completed")
     campaign.pause_reason = None
@@ -63,7 +68,7 @@ def cancel_open(turn: Turn, campaign: CampaignRow) -> None:
         batch = campaign.batches[number]
         if batch.open or batch.deferred:
             batch.cancelled = rs.union(batch.cancelled, batch.open, *(e.ranges for e in batch.deferred))
-            batch.open, batch.deferred = [], []
+            batch.open, batch.resend, batch.deferred = [], [], []
             batch.retry_real = None
             if batch.permit is None:
                 batch.completed_at, batch.pointers, batch.checksum = turn.now, (), ""

@@ -33,6 +33,8 @@ def issue(
         defer=tables.settings.deferrals.goes_on(source.used), used=source.used,
     )  # fmt: skip
     permit.n = rs.total(permit.ranges)
+    if batch.resend:
+        permit.resend, batch.resend = rs.common(batch.resend, permit.ranges), rs.minus(batch.resend, permit.ranges)
     batch.permit = permit
     batch.released_at = batch.released_at or turn.now
     if again is None:
@@ -115,6 +117,7 @@ def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit)
         max_retries=plan.max_retries,
         defer=permit.defer,
         deferrals=permit.deferrals,
+        resend=tuple(permit.resend),
         probe=permit.probe,
         issued_at=permit.issued_at,
     )

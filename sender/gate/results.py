@@ -134,6 +134,8 @@ def _put_back(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit
     unsent = rs.common(result.unsent, permit.ranges) if result.unsent else []
     if result.aside and permit.round == 0 and batch.in_doubt:  # it names all that were permitted
         unsent = rs.minus(unsent, batch.in_doubt)
+    if permit.resend and not result.begun:
+        batch.resend = rs.union(batch.resend, rs.common(permit.resend, unsent))
     if campaign.state in ENDED:
         batch.cancelled = rs.union(batch.cancelled, unsent)
         return

@@ -37,7 +37,7 @@ def derived(default: Any = MISSING, factory: Callable[[], Any] | None = None) ->
 class Permit:
     """A chunk that was given out and has no final result. Days: of issue, at the domain and in UTC. `deferrals`: how
     often those in it were deferred before; `used`: allowed time in seconds since the first of these; `defer`: whether
-    whoever is refused for now is deferred (again)."""
+    whoever is refused for now is deferred (again); `resend`: those in doubt whom an order sends to again."""
 
     id: str
     round: int
@@ -57,6 +57,7 @@ class Permit:
     deferrals: int = 0
     defer: bool = False
     used: float = 0.0
+    resend: Ranges = field(default_factory=list)
     n: int = derived(0)
 
     def silent(self, real: float, after: float) -> bool:
@@ -84,11 +85,11 @@ class Later:
 
 @dataclass(slots=True)
 class BatchRow:
-    """A batch. `open`: to be released; `deferred`: to be released again, by a schedule; `failed` and `in_doubt`: as
-    its owner reports them; `dropped`: failed because their chunk is a dead letter; `given_up`:
-    failed because an order gave up whoever was in doubt, and not tried again. An index that is open again is still
-    in the owner's ranges. After an error the batch rests until `retry_real`. `alerted_round`: in which an alert said
-    that all of it failed."""
+    """A batch. `open`: to be released; `resend`: those of them who are in doubt, by an order; `deferred`: to be
+    released again, by a schedule; `failed` and `in_doubt`: as its owner reports them; `dropped`: failed because their
+    chunk is a dead letter; `given_up`: failed because an order gave up whoever was in doubt, and not tried again. An
+    index that is open again is still in the owner's ranges. After an error the batch rests until `retry_real`.
+    `alerted_round`: in which an alert said that all of it failed."""
 
     campaign_id: str
     number: int
@@ -99,6 +100,7 @@ class BatchRow:
     """Partition, offset, start, count, checksum."""
     checksum: str = ""
     open: Ranges = field(default_factory=list)
+    resend: Ranges = field(default_factory=list)
     deferred: list[Later] = field(default_factory=list)
     round: int = 0
     permit: Permit | None = None

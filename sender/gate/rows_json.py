@@ -94,7 +94,8 @@ _READ: dict[str, Callable[[Any], Any]] = {
     ),
     **dict.fromkeys(("day", "utc_day", "release_day", "unsettled", "quota_alert"), date.fromisoformat),
     **dict.fromkeys(
-        ("ranges", "open", "failed", "in_doubt", "dropped", "given_up", "cancelled", "minutes", "tails"), _pairs
+        ("ranges", "open", "resend", "failed", "in_doubt", "dropped", "given_up", "cancelled", "minutes", "tails"),
+        _pairs,
     ),
     **dict.fromkeys(("days", "maybe"), lambda v: {date.fromisoformat(k): n for k, n in v.items()}),
     "pointers": lambda v: tuple((*p, "")[:5] for p in v),  # a row of an older release has no checksums

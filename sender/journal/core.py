@@ -250,9 +250,10 @@ def stopped_by(control: Control) -> Stopped:
 
 
 def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
-    """What failed, is in doubt or was deferred in an earlier round is open in this one; its tries go on counting. But
-    for who was seen to have his message."""
+    """What failed or was deferred in an earlier round is open in this one; its tries go on counting. So is who is in
+    doubt, when the permit says that he is sent to again; but for who was seen to have his message."""
     windows, known = dict(journal.windows), seen(journal)
+    again = None if chunk.resend is None else {i for start, end in chunk.resend for i in range(start, end)}
     for start, low, high in pieces(chunk.ranges):
         window = windows.get(start)
         if window is None:
@@ -262,6 +263,7 @@ def _reopened(journal: BatchJournal, chunk: Chunk) -> BatchJournal:
                 window.states[i] in {FAILED, IN_DOUBT, DEFERRED}
                 and window.rounds[i] < chunk.round
                 and start + i not in known
+                and (window.states[i] != IN_DOUBT or again is None or start + i in again)
             ):
                 window = window.with_state(i, OPEN)
         windows[start] = window

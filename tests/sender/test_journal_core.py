@@ -83,6 +83,15 @@ def test_a_permit_ends_only_when_nothing_of_it_is_intended() -> None:
         core.finish(journal, NOON, "paused")
 
 
+def test_who_is_in_doubt_is_sent_to_again_in_a_new_round_only_when_the_permit_says_so() -> None:
+    journal, _ = core.begin(started(), 10, NOON)
+    journal = ends(ends(journal, "in_doubt", 0, 1, 2), "failed", *range(3, 10))
+    journal, _ = core.finish(journal, NOON, "done")
+    journal, taken, _ = core.take_permit(journal, chunk(6, round=1, resend=((1, 2),)), NOON)
+    journal, indices = core.begin(journal, 10, NOON)
+    assert (taken, indices, journal.states()) == ("started", [1, *range(3, 10)], "didiiiiiii")
+
+
 def test_what_is_given_back_is_unsent_and_used_no_quota() -> None:
     journal, _ = core.begin(started(), 10, NOON)
     journal = ends(ends(journal, "accepted", 0, 1), "not_begun", *range(2, 10), tries=0)
