@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 LOOK = 0.005
 """Seconds for which messages are filled without a look whether they may be sent; `may_begin` looks at each turn."""
 
+EMPTY = 1.0
+"""Seconds between two connections of which the first carried nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Table:
@@ -99,6 +102,17 @@ class PipedRun(Run[Line]):
         elif error is not None:
             log.error("permit %s: a connection failed", self.chunk.permit_id, exc_info=error)
             self.stop("error", f"{type(error).__name__}: {error}")
+        elif line.ending is not None and line.pipe is not None and not line.pipe.taken:
+            await self._rest(throttled=line.ending.kind == "busy")
+
+    async def _rest(self, *, throttled: bool) -> None:
+        """The server ended a connection before it had carried anything: no other takes its place at once. While a
+        message waits for its turn nothing else holds that back."""
+        if throttled:
+            self._tell(1)
+        again = monotonic() + EMPTY
+        while not self._over() and (left := again - monotonic()) > 0:
+            await self._changed(left)
 
     def _over(self) -> bool:
         return self.halted or self.stopping is not None or not (
