@@ -106,8 +106,18 @@ class Carrier(asyncio.Protocol, ABC):
         self._end(Ending("abandoned", NOT_OURS))
 
     def hang_up(self) -> None:
-        """The server has closed its side."""
-        self._closed(HUNG_UP)
+        """The server has closed its side: nothing more is written. Replies that it sent before may lie unread, so the
+        connection ends when the loop has brought them and the end behind them."""
+        if not self._awaited:
+            self._closed(HUNG_UP)
+            return
+        self._stopping = True
+        self._out.clear()
+        self._owed = 0
+        while self._bodies:  # where replies are awaited, with CHUNKING, these are all that were not written
+            flight = self._bodies.pop()
+            self._flights.remove(flight)
+            self._ended(flight.message, flight.lost(HUNG_UP))
 
     def fail(self, error: Exception) -> None:
         """Close now, because the feed cannot go on."""
@@ -176,11 +186,14 @@ class Carrier(asyncio.Protocol, ABC):
         self._transport.write(b"QUIT\r\n")
 
     def _hung_up(self) -> bool:
-        """Whether the server has closed its side, when nobody else looks. If so, ends."""
-        if self._transport.is_closing() or (self._alone and self.fileno >= 0 and hung_up([self.fileno])):
+        """Whether the server has closed its side, when nobody else looks. If so, nothing more is written."""
+        if self._transport.is_closing():
             self._closed(HUNG_UP)
-            return True
-        return False
+        elif self._alone and self.fileno >= 0 and hung_up([self.fileno]):
+            self.hang_up()
+        else:
+            return False
+        return True
 
     # -- how long replies may take ------------------------------------------------------------------------
 

@@ -391,6 +391,27 @@ def test_a_kick_from_within_a_feed_is_not_forgotten(mode: Mode) -> None:
     assert world.feed.kinds() == ["accepted"] * 2
 
 
+def test_a_server_that_has_closed_gets_nothing_more_and_what_it_has_replied_counts() -> None:
+    world = World(Mode.CHUNKING, letters(1))
+    world.pipe.data_received(ONE_TAKEN)
+    put_off = [False]
+    world.feed.flush = lambda: not put_off[0]  # type: ignore[method-assign]
+    world.feed.waiting = letters(5)[1:3]
+    world.pipe.kick()
+    put_off[0] = True
+    world.feed.waiting = letters(5)[3:]
+    world.pipe.kick()
+    assert (world.pipe.on_wire, len(world.feed.begun), len(world.writes)) == (4, 5, 2)
+    world.pipe.hang_up()
+    assert world.feed.kinds() == ["accepted", "lost_before", "lost_before"]
+    world.pipe.release()
+    assert len(world.writes) == 2
+    world.pipe.data_received(ONE_TAKEN)
+    world.pipe.eof_received()
+    assert world.feed.kinds() == ["accepted", "accepted", "lost_after", "lost_before", "lost_before"]
+    assert len(world.feed.endings) == 1
+
+
 def test_nothing_is_taken_while_the_transport_takes_no_more() -> None:
     world = World(Mode.CHUNKING, [])
     world.pipe.pause_writing()

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import uvloop
 from certificates import Certificates
-from pipe_world import ListFeed, letters
+from pipe_world import EVERYTHING, ListFeed, letters
 from smtp_wire import QUICK, relay, scripted
 
 from sender.smtp.errors import RelayDown
@@ -173,6 +173,34 @@ def test_a_354_whose_connection_is_already_closed_is_a_clean_retry(
                 assert feed.begun == []
 
     run(go())
+
+
+def test_replies_that_lie_unread_when_the_server_has_closed_count(
+    run: Callable[[Coroutine[Any, Any, Any]], Any],
+) -> None:
+    async def play() -> ListFeed:
+        ours, server = socket.socketpair()
+        feed, answered, over = ListFeed(letters(3)), asyncio.Event(), asyncio.Event()
+        feed.on_ended, feed.on_lost = lambda _: answered.set(), over.set
+        _, pipe = await asyncio.get_running_loop().create_connection(
+            lambda: MessagePipe(feed, EVERYTHING, Mode.CHUNKING, patience=Patience(), most=100), sock=ours
+        )
+        pipe.kick()
+        taken = b"250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n250 2.6.0 Taken\r\n"
+        server.sendall(taken)
+        async with asyncio.timeout(30):
+            await answered.wait()
+            assert pipe.on_wire == 2
+            server.sendall(taken + b"250 2.0.0 Ok\r\n" + taken)
+            server.close()
+            feed.waiting += letters(5)[3:]
+            pipe.kick()  # before the loop has read
+            await over.wait()
+        return feed
+
+    feed = run(play())
+    assert feed.kinds() == ["accepted"] * 3
+    assert len(feed.waiting) == 2
 
 
 async def _send_all(to: SmtpRelay, messages: Sequence[Outgoing]) -> tuple[list[Mode], Counter[str], list[Outgoing]]:
