@@ -62,10 +62,11 @@ class Worker:
         self._record_begin(index)
         self.wrote = True
         outcome = await connection.send(envelope)
-        self.wrote = False
         self._record_end(index, outcome)
         outcome = reread(run.refusals, outcome, envelope.rcpt_to, run.chunk)
-        if (down := run.settle(index, envelope, outcome)) is not None:
+        down = run.settle(index, envelope, outcome)
+        self.wrote = False  # only now: what fails before must not open it again
+        if down is not None:
             raise RelayRefuses(down.reason, down.code, down.text)
         if not connection.usable:
             await self.leave()
