@@ -70,6 +70,8 @@ class Carrier(asyncio.Protocol, ABC):
         self._paused = self._stopping = self._quitting = self._gone = self._busy = False
         self._problem: tuple[Problem, str] | None = None
         self._proved = False
+        self._in_step = False
+        """All replies to a message have come, whatever they said."""
         self._failure: Exception | None = None
 
     # -- for the owner ------------------------------------------------------------------------------------
@@ -246,7 +248,8 @@ class Carrier(asyncio.Protocol, ABC):
             doubtful += outcome.kind == "lost_after"
             self._ended(flight.message, outcome)
         problem, text = self._problem or (None, "")
-        if problem in (None, "closed") and doubtful > 1:
+        untried = self.mode is Mode.CHUNKING and not self._in_step
+        if problem in (None, "closed") and (doubtful > 1 or (doubtful and untried)):
             problem, text = "cut", said
         self._report(Report(self.mode, problem, self.accepted, self._proved, text))
         self._quietly(self._feed.flush)

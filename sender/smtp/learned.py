@@ -28,7 +28,8 @@ class Mode(IntEnum):
 Problem = Literal["out_of_step", "refused", "timeout", "closed", "cut"]
 """What may show that a relay does not cope: replies that match no command; 500, 502 or 503 to a command in
 its place; silence, or a closed connection, in the middle of a group of commands; an end that left several
-messages in doubt (a relay that ends a session after so many messages had better not get them ahead)."""
+messages in doubt (a relay that ends a session after so many messages had better not get them ahead), or with CHUNKING
+the first one of the connection (perhaps it cannot do that at all)."""
 
 _POINTS: dict[Problem, tuple[int, int]] = {
     "out_of_step": (4, 2), "refused": (2, 1), "timeout": (2, 1), "closed": (1, 0), "cut": (2, 2),

@@ -56,7 +56,7 @@ class MessagePipe(Carrier):
         self._offer = offer
         self._most = most
         self._window = window if mode is Mode.CHUNKING else 2
-        self._dirty = self._again = self._in_step = False
+        self._dirty = self._again = False
 
     def kick(self) -> None:
         """There are messages again. Harmless at any time."""

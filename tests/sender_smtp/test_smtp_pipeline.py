@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipe_world import EVERYTHING, Fault, ListFeed, Provider, World, letters
 
-from sender.smtp.learned import Mode
+from sender.smtp.learned import Learned, Mode, learn
 from sender.smtp.outcomes import Outcome
 from sender.smtp.wire import Offer, Outgoing
 
@@ -65,6 +65,17 @@ def test_a_server_that_drops_what_it_is_sent_ahead_is_never_believed_to_have_a_m
     world.loop.advance(100)
     assert world.feed.kinds() == ["lost_after"]
     assert world.feed.reports[0].problem == "timeout"
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_relay_that_cannot_do_what_chunking_needs_is_found_out(hangs: bool) -> None:
+    """It closes, or says nothing any more, when it gets BDAT: each connection leaves one in doubt, and not for ever."""
+    learned = Learned()
+    for _ in range(2):
+        world = World(Mode.CHUNKING, letters(5), Provider(Fault(verbs=(".",), reply=b"", close=not hangs))).end()
+        assert world.feed.kinds() == ["lost_after"]
+        learned = learn(learned, world.feed.reports[0])
+    assert learned.ceiling is Mode.PIPELINING
 
 
 def test_a_body_is_announced_before_it_is_written() -> None:
