@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from console.access import Access
 from console.deadletters import headers_of
-from console.errors import ConsoleError
 from schemas.campaign import Campaign, CampaignState
 from schemas.command import CampaignCommand, GateCommand
 from schemas.identity import derived_campaign_id
@@ -28,9 +23,6 @@ from schemas.words import counted
 from streams.clients import Place
 from streams.fenced.model import Input
 from streams.table import TopicReader
-
-if TYPE_CHECKING:
-    from planner.intake import Further
 
 ANSWER_WITHIN = 20.0
 """Seconds that a command waits for the planner's answer before it says that none came yet."""
@@ -44,48 +36,6 @@ class Answer:
     state: str
     refused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def read_request(file: Path, recipients: Path | None = None, further: Further = lambda _, __: []) -> CampaignRequest:
-    """The request in a JSON or TOML file (`-`: JSON on standard input), its recipients replaced when given.
-
-    Raises ConsoleError that names every problem by field; those that `further` finds when there are others.
-    """
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        data: Any = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
-    except FileNotFoundError:
-        raise ConsoleError(f"{file}: no such file") from None
-    except OSError as e:
-        raise ConsoleError(f"{file}: {e.strerror}") from None
-    except UnicodeDecodeError as e:
-        at = f"byte 0x{e.object[e.start]:02X} at position {e.start + 1}"
-        raise ConsoleError(f"{file}: not UTF-8 ({at}); save it as UTF-8") from None
-    except ValueError as e:
-        raise ConsoleError(f"{file}: not {'TOML' if file.suffix == '.toml' else 'JSON'}: {e}") from None
-    if isinstance(data, dict):
-        _place_recipients(data, file, recipients)
-    written = json.dumps(data, default=str)
-    try:
-        return CampaignRequest.model_validate_json(written)
-    except ValidationError as e:
-        from planner.intake import problems
-
-        more = further(json.loads(written), e) if isinstance(data, dict) else []
-        lines = (f"  {one.field or '(the whole)'}: {one.problem}" for one in [*problems(CampaignRequest, e), *more])
-        raise ConsoleError("\n".join([f"{file}: the request cannot be used:", *lines])) from None
-
-
-def _place_recipients(data: dict[str, Any], file: Path, recipients: Path | None) -> None:
-    given = data.setdefault("recipients", {})
-    if not isinstance(given, dict):
-        return
-    if recipients is not None:
-        given.pop("inline", None)
-        given["uri"] = recipients.resolve().as_uri()
-    uri = given.get("uri")
-    if isinstance(uri, str) and uri and "://" not in uri:  # a plain path, relative to the request's file
-        given["uri"] = (file.resolve().parent / uri).as_uri()
 
 
 def submit(access: Access, request: CampaignRequest, say: Callable[[str], None]) -> Answer:

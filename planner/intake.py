@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from planner.resolve import campaign_id_of, content_hash
 from schemas.base import Model
@@ -26,6 +26,9 @@ from schemas.request import CampaignRequest
 
 MAX_REQUEST_BYTES = 900_000
 """Brokers refuse records over 1 MB by default, and a request travels on with what is known of it."""
+
+LEVELS = 8
+"""It travels on inside other objects, which are read by the same parser: so many levels of nesting are theirs."""
 
 M = TypeVar("M", bound=Model)
 Further = Callable[[Mapping[str, Any], ValidationError], list[Problem]]
@@ -44,16 +47,12 @@ def read_request(
     value: bytes | None, origin: Origin, at: datetime, most: int = 1000, further: Further = lambda _, __: []
 ) -> PlannerInput | Refusal:
     """A request as an input of its campaign's owner, or at most `most` problems."""
-    found = _read(CampaignRequest, value, most, further)
+    found = read(CampaignRequest, value, most, further)
     if isinstance(found, Refusal):
         return found
     campaign_id = campaign_id_of(found)
-    if len(value or b"") > MAX_REQUEST_BYTES:
-        text = (
-            f"the request has {len(value or b'')} bytes, more than {MAX_REQUEST_BYTES}; put the recipients into a file "
-            "and give its `uri`"
-        )
-        return Refusal((Problem(field="recipients.inline", problem=text),), campaign_id)
+    if large := too_large(found, len(value or b"")):
+        return Refusal((large,), campaign_id)
     return PlannerInput(
         campaign_id=campaign_id,
         kind="request",
@@ -66,7 +65,7 @@ def read_request(
 
 def read_command(value: bytes | None, origin: Origin, at: datetime) -> PlannerInput | Refusal:
     """A command to a campaign as an input of its owner, or its problems."""
-    found = _read(CampaignCommand, value, 100)
+    found = read(CampaignCommand, value, 100)
     if isinstance(found, Refusal):
         return found
     return PlannerInput(campaign_id=found.campaign_id, kind="command", origin=origin, received_at=at, command=found)
@@ -74,7 +73,7 @@ def read_command(value: bytes | None, origin: Origin, at: datetime) -> PlannerIn
 
 def read_domain_command(value: bytes | None) -> DomainCommand | Refusal:
     """A command to a sending domain, or its problems."""
-    return _read(DomainCommand, value, 100)
+    return read(DomainCommand, value, 100)
 
 
 def invalid(refusal: Refusal, origin: Origin, at: datetime) -> PlannerInput | None:
@@ -86,23 +85,56 @@ def invalid(refusal: Refusal, origin: Origin, at: datetime) -> PlannerInput | No
     )
 
 
-def _read(model: type[M], value: bytes | None, most: int, further: Further = lambda _, __: []) -> M | Refusal:
+def too_large(request: CampaignRequest, size: int) -> Problem | None:
+    """What is wrong with a request of `size` bytes when they are too many; None when they are not."""
+    if size <= MAX_REQUEST_BYTES:
+        return None
+    said = f"the request has {size:,} bytes, and {MAX_REQUEST_BYTES:,} are the most that can be taken"
+    if not request.recipients.inline:
+        return Problem(field="template", problem=f"{said}; write less")
+    todo = "put the recipients into a file and give its `uri`, or name it with `--recipients FILE`"
+    return Problem(field="recipients.inline", problem=f"{said}; {todo}")
+
+
+def read(model: type[M], value: bytes | None, most: int, further: Further = lambda _, __: []) -> M | Refusal:
+    """What people wrote as a `model` that can travel on as JSON, or at most `most` problems."""
+    data = _object(value)
+    if value is None or isinstance(data, str):
+        return Refusal((Problem(field="", problem=str(data)),))
+    found: tuple[Problem, ...]
+    try:
+        valid = model.model_validate_json(value)
+        from_json(b"[" * LEVELS + valid.encode() + b"]" * LEVELS)
+    except ValidationError as e:
+        found = (*problems(model, e), *further(data, e))
+    except orjson.JSONEncodeError as e:
+        text = f"it cannot be written as JSON again: {e}; write such a number as text"
+        found = (Problem(field="", problem=text),)
+    except ValueError:
+        found = (Problem(field="", problem="its lists and objects are nested too deeply"),)
+    else:
+        return valid
+    return Refusal(found[:most], _id_in(data))
+
+
+def _object(value: bytes | None) -> dict[str, Any] | str:
+    """The JSON object in `value`, or why it is none."""
     if value is None or not value.strip():
-        return Refusal((Problem(field="", problem="the record is empty; write one JSON object"),))
+        return "the record is empty; write one JSON object"
     try:
         data = orjson.loads(value)
     except orjson.JSONDecodeError as e:
-        return Refusal((Problem(field="", problem=f"not JSON: {e}"),))
+        return f"not JSON: {e}"
     if not isinstance(data, dict):
         kind = {list: "a list", str: "text", type(None): "null"}.get(type(data), "a bare value")
-        return Refusal((Problem(field="", problem=f"one JSON object is needed, and this is {kind}"),))
-    try:
-        return model.model_validate_json(value)
-    except ValidationError as e:
-        campaign_id = data.get("campaign_id")
-        known = isinstance(campaign_id, str) and CAMPAIGN_ID.fullmatch(campaign_id) is not None
-        found = [*problems(model, e), *further(data, e)]
-        return Refusal(tuple(found[:most]), campaign_id if known else None)
+        return f"one JSON object is needed, and this is {kind}"
+    return data
+
+
+def _id_in(data: Mapping[str, Any]) -> str | None:
+    campaign_id = data.get("campaign_id")
+    known = isinstance(campaign_id, str) and CAMPAIGN_ID.fullmatch(campaign_id) is not None
+    return campaign_id if known else None
 
 
 def problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
@@ -115,7 +147,7 @@ def problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
             text = _unknown_field(model, path)
         elif item["type"] == "string_pattern_mismatch" and path and path[-1] in _PATTERNS:
             text = f"{_PATTERNS[path[-1]]} (it is {_shown(item['input'])})"
-        elif item["type"] != "missing":
+        elif item["type"] not in {"missing", "json_invalid"}:
             text = f"{text} (it is {_shown(item['input'])})"
         found.append(Problem(field=".".join(path), problem=text))
     return found

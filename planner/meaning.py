@@ -46,6 +46,8 @@ def also_wrong(
     Stored templates are not looked up, and recipients only when `source` does.
     """
     wrong = {path_of(item) for item in error.errors(include_url=False, include_input=False)}
+    if () in wrong:  # it is wrong as a whole
+        return []
     rest = dict(data)
     for path in wrong:
         rest = _without(rest, path)

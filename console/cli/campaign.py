@@ -39,8 +39,9 @@ def submit(
     from console import submitting
     from console.access import Access, settings_of
     from console.planning import further
+    from console.requests import read_request
 
-    request = submitting.read_request(file, recipients, further(settings_of(config)))
+    request = read_request(file, recipients, further(settings_of(config)))
     access = Access.open(config, say=say)
     answer = submitting.submit(access, request, say=say)
     if answer.refused:

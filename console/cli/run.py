@@ -106,7 +106,7 @@ def plan(
     """The batches that a request would give; nothing is sent. A broker is asked for a stored template only."""
     from console.access import settings_of
     from console.planning import further, plan_lines, stored_templates
-    from console.submitting import read_request
+    from console.requests import read_request
     from planner.dry_run import dry_run
     from planner.errors import PlannerError, ProblemsFound
     from streams.clock import REAL
