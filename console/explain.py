@@ -18,7 +18,7 @@ _ENDED = {
 }
 
 
-_BLOCKING = frozenset({"relay_down", "paused", "domain_paused", "no_sender"})
+_BLOCKING = frozenset({"relay_down", "paused", "domain_paused"})
 """With one of these, what is permitted is a probe or waits like the rest."""
 
 
@@ -47,10 +47,11 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
         if progress.archived_at is not None:
             lines.append(f"It was archived at {progress.archived_at:%Y-%m-%d %H:%M} UTC: its recipients are gone.")
         lines += [f"{p.field}: {p.problem}" for p in progress.problems]
-    elif progress.in_flight and not any(hold.reason in _BLOCKING for hold in progress.holds):
+        if progress.state == "cancelled" and progress.in_flight:
+            lines.append(_left(progress.in_flight))
+    elif moving := _moving(progress):
         lines.append(
-            f"It is going out: {counted(progress.in_flight, 'message is', 'messages are')} permitted or "
-            "on the wire right now."
+            f"It is going out: {counted(moving, 'message is', 'messages are')} permitted or on the wire right now."
         )
     elif not progress.holds:
         lines.append(
@@ -64,6 +65,24 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
     if progress.in_doubt:
         lines.append(_doubt(progress))
     return lines
+
+
+def _moving(progress: CampaignProgress) -> int:
+    """Messages that are going out, as far as is known: those in flight for which a sender answers."""
+    if any(hold.reason in _BLOCKING for hold in progress.holds):
+        return 0
+    silent = [hold.figures.get("messages") for hold in progress.holds if hold.reason == "no_sender"]
+    if any(not isinstance(n, int | float) for n in silent):
+        return 0
+    return max(0, progress.in_flight - sum(int(n) for n in silent if isinstance(n, int | float)))
+
+
+def _left(in_flight: int) -> str:
+    """Of a cancelled campaign: who was on the way."""
+    who, it, them = (
+        ("1 message is", "it waits", "it") if in_flight == 1 else (f"{in_flight} messages are", "they wait", "them")
+    )
+    return f"{who} still permitted or on the wire: {it} for a sender to say what became of {them}."
 
 
 def _failed(progress: CampaignProgress) -> str:
@@ -80,12 +99,13 @@ def _failed(progress: CampaignProgress) -> str:
 
 
 def _held(progress: CampaignProgress, now: datetime) -> list[str]:
-    """What holds it, and the command that ends a pause. Those in doubt have a sentence of their own."""
-    if progress.state in {"cancelled", "rejected"}:
-        return []
+    """What holds it, and the command that ends a pause. Those in doubt have a sentence of their own; of what was
+    cancelled nothing is held but what no sender answers for."""
     lines = []
     for hold in progress.holds:
         if hold.reason == "in_doubt" and progress.in_doubt:
+            continue
+        if progress.state in {"cancelled", "rejected"} and hold.reason != "no_sender":
             continue
         line = sentence(hold, now)
         if hold.reason == "paused":
@@ -127,7 +147,7 @@ def sentence(hold: HoldReason, now: datetime) -> str:
     figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in hold.figures.items() if not _said(hold, k))
     text = clean(hold.detail.rstrip(".") + (f" ({figures})" if figures else ""))
     if hold.until is None:
-        return text + "."
+        return text if text.endswith("?") else text + "."
     wait = hold.until - now
     when = f"in {length(wait)}" if wait > timedelta(0) else "now"
     return f"{text}. It will be looked at again {when}, at {hold.until:%Y-%m-%d %H:%M:%S} UTC."

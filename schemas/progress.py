@@ -55,7 +55,9 @@ class CampaignProgress(Model):
     cancelled: int = 0
     batches: BatchCounts = BatchCounts()
     percent: float = Field(0, description="of recipients that are not waiting or in flight")
-    per_minute: float = Field(0, description="accepted, over the last minutes of the installation's clock")
+    per_minute: float = Field(
+        0, description="accepted, over the last minutes of the installation's clock; 0 when no sender answers"
+    )
     eta: Instant | None = None
     started_at: Instant | None = None
     completed_at: Instant | None = None

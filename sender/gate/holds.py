@@ -175,10 +175,13 @@ def unknown_place(relay: str, domain: str) -> HoldReason:
     )  # fmt: skip
 
 
-def no_sender(silent: int, seconds: float) -> HoldReason:
+def no_sender(silent: int, messages: int, seconds: float) -> HoldReason:
+    """Permits of which nothing has been heard, for up to `seconds` of real time, and how many messages are on them."""
+    what = f"{counted(silent, 'permit')} for {counted(messages, 'message')}"
+    have = "has" if silent == 1 else "have"
     return _hold(
-        "no_sender", f"{silent} permits have had no answer for {seconds:.0f} s; is a sender running?", None,
-        permits=silent, seconds=round(seconds),
+        "no_sender", f"{what} {have} had no answer for {seconds:.0f} s; is a sender running?", None,
+        permits=silent, messages=messages, seconds=round(seconds),
     )  # fmt: skip
 
 

@@ -160,7 +160,8 @@ def _by_number(campaign: CampaignRow) -> list[BatchRow]:
 
 
 def ask_again(turn: Turn, permit_id: str) -> None:
-    """Repeats an open permit that nobody has answered or reported on for a while."""
+    """Repeats an open permit that nobody has answered or reported on for a while. Once that has gone on for so long
+    that nobody seems to send, the campaign says so, and for how long, each time."""
     tables, name = turn.tables, permit_id.rpartition(":")[0]
     batch = tables.relay(name).permits.get(permit_id)
     if batch is None or batch.permit is None:
@@ -175,3 +176,5 @@ def ask_again(turn: Turn, permit_id: str) -> None:
     campaign = tables.campaigns[batch.campaign_id]
     turn.out.orders.append(chunk_of(turn, campaign, batch, permit))
     turn.changed(batch)
+    if permit.silent(turn.real, tables.settings.silent_after, tables.settings.lost_after):
+        turn.campaigns[campaign.campaign_id] = campaign

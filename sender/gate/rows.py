@@ -60,9 +60,14 @@ class Permit:
     resend: Ranges = field(default_factory=list)
     n: int = derived(0)
 
-    def silent(self, real: float, after: float) -> bool:
-        """Nobody has answered it for `after` seconds."""
-        return self.heard_real is None and real - self.issued_real >= after
+    def unheard(self, real: float) -> float:
+        """For how many seconds nothing has been heard of it."""
+        return real - (self.issued_real if self.heard_real is None else self.heard_real)
+
+    def silent(self, real: float, silent_after: float, lost_after: float) -> bool:
+        """Nobody has answered it for `silent_after` seconds, or it was begun and nothing more was heard of it for
+        `lost_after`."""
+        return self.unheard(real) >= (silent_after if self.heard_real is None else lost_after)
 
 
 @dataclass(slots=True)

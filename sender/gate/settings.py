@@ -65,6 +65,8 @@ class GateSettings:
     assume:         what to take a finished sending day for while no feedback says better.
     repeat_after:   a permit without a result is repeated after this long.
     silent_after:   a permit without any answer for this long means that nobody is sending.
+    lost_after:     so does one that was begun and of which nothing was heard for this long. However slow the server is,
+                    a sender reports every 2 s; a hand-over to another one takes up to 16 s (its drain and session).
     show_every:     least time between two progress records of a campaign, or two records of a batch.
     permit_seconds: a permit lasts about this long at its rate.
     max_permit:     messages in one permit at most.
@@ -79,6 +81,7 @@ class GateSettings:
     assume: Literal["healthy", "none"] = "none"
     repeat_after: float = 10.0
     silent_after: float = 15.0
+    lost_after: float = 30.0
     show_every: float = 0.5
     permit_seconds: float = 30.0
     max_permit: int = 5000

@@ -175,7 +175,7 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
     found: list[HoldReason] = []
     if campaign.state in ENDED:
         doubtful = campaign.totals[4] if campaign.state == "completed" else 0
-        return [holds.in_doubt(campaign.campaign_id, doubtful)] if doubtful else []
+        return [holds.in_doubt(campaign.campaign_id, doubtful)] if doubtful else _unanswered(turn, campaign)
     if (failed := turn.tables.aside.get(campaign.campaign_id)) is not None:
         return [holds.aside(campaign.campaign_id, failed)]
     if campaign.state == "paused":
@@ -184,7 +184,7 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
         found.append(campaign.hold)
     if campaign.deferring:
         found.append(hold_of(turn, campaign, [campaign.batches[n] for n in sorted(campaign.deferring)]))
-    relay, after = turn.tables.relay(campaign.relay), turn.tables.settings.silent_after
+    relay = turn.tables.relay(campaign.relay)
     if relay.down is not None and not any(h.reason in {"relay_down", "daily_quota"} for h in found):
         wait = max(0.0, relay.down.next_real - turn.real) * turn.tables.speed
         found.append(holds.relay_down(relay, turn.real, turn.now, turn.now + timedelta(seconds=wait)))
@@ -193,10 +193,26 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
         first = min(rests, key=lambda b: b.retry_real or 0.0)
         wait = max(0.0, (first.retry_real or 0.0) - turn.real) * turn.tables.speed
         found.append(holds.resting(first, turn.real, turn.now + timedelta(seconds=wait)))
-    silent = [b.permit for b in campaign.permits.values() if b.permit and b.permit.silent(turn.real, after)]
-    if silent:
-        found.append(holds.no_sender(len(silent), turn.real - min(p.issued_real for p in silent)))
-    return found
+    stronger = bool(found) and found[0].reason in {"paused", "domain_paused", "relay_down"}
+    unanswered = _unanswered(turn, campaign)
+    return [*found, *unanswered] if stronger else [*unanswered, *found]
+
+
+def _silent(turn: Turn, campaign: CampaignRow) -> list[BatchRow]:
+    """Batches that are permitted and of which nobody says anything."""
+    settings = turn.tables.settings
+    return [
+        b for b in campaign.permits.values()
+        if b.permit is not None and b.permit.silent(turn.real, settings.silent_after, settings.lost_after)
+    ]  # fmt: skip
+
+
+def _unanswered(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
+    silent = _silent(turn, campaign)
+    if not silent:
+        return []
+    seconds = max(b.permit.unheard(turn.real) for b in silent if b.permit is not None)
+    return [holds.no_sender(len(silent), sum(b.figures[1] for b in silent), seconds)]
 
 
 def count_accepted(turn: Turn, campaign: CampaignRow, more: int) -> None:
@@ -212,18 +228,21 @@ def count_accepted(turn: Turn, campaign: CampaignRow, more: int) -> None:
 def _per_minute(turn: Turn, campaign: CampaignRow) -> float:
     if campaign.started_at is None or campaign.state in ENDED:
         return 0.0
+    if campaign.permits and len(_silent(turn, campaign)) == len(campaign.permits):
+        return 0.0
     now = turn.now.timestamp() / 60
     n = sum(count for minute, count in campaign.minutes if minute > now - MINUTES - 1)
     return round(n / min(MINUTES, max(1.0, now - campaign.started_at.timestamp() / 60)), 2)
 
 
 def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
-    """The latest of: who waits, who is on the way, who is deferred, and what holds the campaign now."""
+    """The latest of: who waits, who is on the way, who is deferred, and what holds the campaign now. None while nobody
+    knows how long that takes: a relay is down, a sender says nothing."""
     plan = campaign.plan
     waiting, in_flight = campaign.totals[0], campaign.totals[1]
     if plan is None or campaign.state not in {"scheduled", "running"} or not waiting + in_flight:
         return None
-    if campaign.campaign_id in turn.tables.aside:
+    if campaign.campaign_id in turn.tables.aside or _endless(turn, campaign):
         return None
     fresh = waiting - sum(how_many(campaign.batches[n]) for n in campaign.deferring)
     ends = [turn.now + timedelta(seconds=in_flight / rate if (rate := _rate(turn, campaign, plan)) else 0)]
@@ -237,6 +256,12 @@ def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
         if campaign.hold is not None and campaign.hold.until is not None:
             ends.append(campaign.hold.until)
     return max(ends)
+
+
+def _endless(turn: Turn, campaign: CampaignRow) -> bool:
+    if campaign.hold is not None and campaign.hold.reason in {"relay_down", "domain_paused", "unknown_domain"}:
+        return True
+    return turn.tables.relay(campaign.relay).down is not None or bool(_silent(turn, campaign))
 
 
 def _rate(turn: Turn, campaign: CampaignRow, plan: GateCampaign) -> float | None:

@@ -92,6 +92,32 @@ def test_a_pause_is_explained_once_and_with_the_command_that_ends_it() -> None:
     ]
 
 
+def missed(messages: int) -> HoldReason:
+    return HoldReason(
+        reason="no_sender", figures={"permits": 1, "messages": messages, "seconds": 75},
+        detail=f"1 permit for {messages} messages has had no answer for 75 s; is a sender running?",
+    )  # fmt: skip
+
+
+def test_what_no_sender_answers_for_is_not_said_to_be_going_out() -> None:
+    assert explain(progress(waiting=0, in_flight=10, holds=[missed(10)]), NOW) == [
+        "1 permit for 10 messages has had no answer for 75 s; is a sender running?"
+    ]
+    assert explain(progress(waiting=0, in_flight=10, holds=[missed(7)]), NOW)[0] == (
+        "It is going out: 3 messages are permitted or on the wire right now."
+    )
+
+
+def test_a_cancelled_campaign_says_who_is_still_on_the_way() -> None:
+    assert explain(progress(state="cancelled", waiting=0, in_flight=7, cancelled=3, holds=[missed(7)]), NOW) == [
+        "It was cancelled: nothing more will be sent.",
+        "7 messages are still permitted or on the wire: they wait for a sender to say what became of them.",
+        "1 permit for 7 messages has had no answer for 75 s; is a sender running?",
+    ]
+    alone = explain(progress(state="cancelled", waiting=0, in_flight=1, cancelled=9), NOW)
+    assert "1 message is still permitted or on the wire: it waits for a sender to say what became of it." in alone
+
+
 def test_figures_that_the_sentence_says_are_not_repeated_and_others_are_kept() -> None:
     used = HoldReason(
         reason="daily_quota", detail="relay main has used 50 of its 500 messages, 1.5 of 15",

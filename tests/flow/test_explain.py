@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from pipeline import Pipeline, request
+from waiting import eventually
 
 from console.explain import explain
+from schemas.progress import CampaignProgress
 from simulator.process import SimulatorProcess
 from streams.clients import Kafka
 from streams.settings import load
@@ -87,10 +90,28 @@ def test_a_dead_relay_holds_and_nobody_is_burnt_as_failed(embedded_kafka: Kafka,
         provider.stop()
 
 
+def missed(progress: CampaignProgress | None) -> bool:
+    """Whether it is said that no sender answers."""
+    return progress is None or any(hold.reason == "no_sender" for hold in progress.holds)
+
+
+def test_a_sender_that_hangs_in_the_middle_is_missed_until_it_is_heard_again(pipeline: Pipeline) -> None:
+    pipeline.submit(request("colgada", 300, pace={"rate": "2/s"}))
+    eventually(lambda: (p := pipeline.progress("colgada")) is not None and p.accepted > 0, 60, "the first mail")
+    pipeline.signal("sender-1", signal.SIGSTOP)
+    held = pipeline.wait_hold("colgada", "no_sender", timeout=90)
+    assert (held.state, held.per_minute, held.eta, held.conserved()) == ("running", 0.0, None, 300)
+    text = said(pipeline, "colgada")
+    assert "is a sender running?" in text
+    assert f"for {held.in_flight} messages" in text
+    assert "It is going out" not in text
+    pipeline.signal("sender-1", signal.SIGCONT)  # it finds that its work is no longer its own, and is started again
+    eventually(lambda: not missed(pipeline.progress("colgada")), 60, "a sign of life")
+    assert "is a sender running?" not in said(pipeline, "colgada")
+
+
 def test_what_has_ended_says_so() -> None:
     from datetime import UTC, datetime
-
-    from schemas.progress import CampaignProgress
 
     now = datetime(2026, 3, 4, tzinfo=UTC)
     done = CampaignProgress(campaign_id="x", state="completed", recipients=1, accepted=1, updated_at=now)

@@ -332,7 +332,7 @@ def test_at_most_so_many_releases_a_day_and_batches_at_once() -> None:
         world.run(until=world.now + timedelta(minutes=10))
         permits = {c.permit_id: c for _, c in world.chunks}
         assert len(permits) == 2 * release
-        assert hold(world).reason == "concurrent_batches"
+        assert [h.reason for h in world.progress["c"].holds] == ["no_sender", "concurrent_batches"]
         for chunk in list(permits.values())[-2:]:
             world.give(result(chunk))
     world.run(until=MONDAY + timedelta(hours=2))
@@ -467,6 +467,70 @@ def test_a_permit_without_any_answer_says_that_nobody_sends() -> None:
     world.run(until=MONDAY + timedelta(seconds=18))
     assert not world.progress["c"].holds
     assert world.batches["c", 1].state == "processing"
+
+
+def begun_and_left(**more: Any) -> World:
+    """A permit of 25 was begun and ten were accepted; 12 s after it was given out nothing is heard any more."""
+    world = silent(**more)
+    world.give(*plan(gate_campaign(size=25), [25]))
+    world.run(until=MONDAY + timedelta(seconds=12))
+    world.give(result(last(world), final=False, accepted=10, begun=15, stopped=None))
+    return world
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_permit_that_was_begun_and_of_which_nothing_more_is_heard_says_that_nobody_sends(restarts: bool) -> None:
+    world = begun_and_left()
+    if restarts:
+        world.restart_now()
+    world.run(until=MONDAY + timedelta(seconds=41))
+    going = world.progress["c"]
+    assert (going.holds, going.per_minute > 0, going.eta is not None) == ((), True, True)
+    world.run(until=MONDAY + timedelta(seconds=43))
+    lost = world.progress["c"]
+    assert [h.reason for h in lost.holds] == ["no_sender"]
+    assert lost.holds[0].detail == "1 permit for 15 messages has had no answer for 30 s; is a sender running?"
+    assert (lost.per_minute, lost.eta, lost.state) == (0.0, None, "running")
+    world.run(until=MONDAY + timedelta(seconds=83))
+    assert "for 70 s" in world.progress["c"].holds[0].detail
+    world.give(result(last(world), 2, final=False, accepted=10, begun=15, stopped=None))
+    world.run(until=MONDAY + timedelta(seconds=84))
+    again = world.progress["c"]
+    assert (again.holds, again.eta is not None) == ((), True)
+
+
+def test_a_sender_that_reports_is_never_missed_however_slow_it_is() -> None:
+    world = silent(settings(connections=1))
+    world.give(*plan(gate_campaign(size=25), [25]))
+    for version in range(1, 400):  # nothing comes of it for 13 minutes
+        world.give(result(last(world), version, final=False, accepted=0, begun=1, stopped=None))
+        world.run(until=world.now + timedelta(seconds=2))
+        assert not any(h.reason == "no_sender" for h in world.progress["c"].holds)
+
+
+def test_only_what_no_sender_answers_for_is_missed() -> None:
+    world = silent(settings(warm=True))
+    world.give(*plan(gate_campaign(size=40, strategy=batch_strategy(40)), [10] * 4))
+    first, *others = [c for _, c in world.chunks]
+    for version in range(1, 20):
+        for chunk in (*others, *([first] if version == 1 else [])):
+            world.give(result(chunk, version, final=False, accepted=2, begun=2, stopped=None))
+        world.run(until=world.now + timedelta(seconds=2))
+    (hold_,) = (h for h in world.progress["c"].holds if h.reason == "no_sender")
+    assert (hold_.figures["permits"], hold_.figures["messages"]) == (1, 8)
+    assert world.progress["c"].in_flight == 32
+
+
+def test_what_was_on_the_way_in_a_cancelled_campaign_waits_for_a_sender() -> None:
+    world = begun_and_left()
+    world.command("cancel")
+    assert not world.progress["c"].holds
+    world.run(until=MONDAY + timedelta(seconds=60))
+    stands = world.progress["c"]
+    assert (stands.state, stands.in_flight, stands.accepted) == ("cancelled", 15, 10)
+    assert "15 messages has had no answer" in stands.holds[0].detail
+    world.give(result(last(world), 2, accepted=12, begun=12, unsent=((12, 25),), stopped="cancelled"))
+    assert not world.core.progress("c", world.now, world.real).holds
 
 
 def test_a_relay_that_is_down_is_tried_by_one_message_with_longer_and_longer_breaks() -> None:
