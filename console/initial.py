@@ -44,6 +44,7 @@ path = "var/mail"
 relay = "files"
 timezone = "America/Bogota"        # its day begins at midnight there
 warm = false                       # true: skip the warm-up
+# return_path = "bounces@bore.example"  # bounces come to bounces+NAME@, where NAME is the message's (VERP)
 # dkim = { selector = "r1", key_file = "dkim.pem" }   # sign its mail, unless the relay does
 
 [warmup]

@@ -17,7 +17,7 @@ from sender.journal.spool_dead import boot_id, sweep
 from sender.message.compile import compile_message
 from sender.owner import Owner, Topics
 from sender.shell import Sending
-from sender.signing import signer_of
+from sender.signing import return_path_of, signer_of
 from sender.traffic import Message, Readable
 from streams.context import Context
 from streams.fenced import Fenced, FencedProcessor, FencedSettings
@@ -145,6 +145,7 @@ def _sending(
             campaign,
             unsubscribe=None,  # a URL goes into mail once there is a tracker that answers it
             sign=signer_of(ctx.settings, campaign.sending_domain),
+            return_path=return_path_of(ctx.settings, campaign.sending_domain),
         ),
         post=post,
         alive=alive,

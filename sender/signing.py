@@ -1,4 +1,4 @@
-"""Whose mail is signed: the DKIM key of a domain, out of the settings."""
+"""What the settings say of a domain's mail: the DKIM key that signs it, and where its bounces go."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def signer_of(settings: Settings, domain: str) -> Sign | None:
         except OSError as e:
             raise KeyProblem(f"the DKIM key of {domain} cannot be read: {e}") from None
     return signer(wire_address(f"x@{domain}")[0][2:], dkim.selector, pem)
+
+
+def return_path_of(settings: Settings, domain: str) -> str | None:
+    """The mailbox that bounces of `domain` come back to; None: the address in From."""
+    found = settings.domains.get(domain)
+    return found.return_path if found is not None else None

@@ -27,6 +27,7 @@ from sender.message.fast import Letter
 from sender.message.headers import date_header, mailbox_header, one_line, plain_header, text_header
 from sender.message.parts import ODD
 from sender.message.template import CompiledTemplate, Split, compile_template
+from sender.message.verp import return_paths
 from sender.message.writer import Core, Frame, Unsubscribe
 
 Sign = Callable[[bytes, datetime], bytes]
@@ -55,6 +56,8 @@ class CompiledMessage:
     smtputf8: bool
     boundary: str
     sign: Sign | None = None
+    return_path: Callable[[str], str] | None = None
+    """From what stands before the `@` of a Message-ID to the envelope's sender; None: it is `mail_from`."""
     letter: Letter | None = field(default=None, compare=False, repr=False)
     """The same, prepared for the fast way; None: the template needs the engine."""
     cores: dict[tuple[str, ...], Core] = field(default_factory=dict, compare=False, repr=False)
@@ -83,7 +86,7 @@ class CompiledMessage:
         """
         core = self._core(tuple(columns))
         token = message_tokens(campaign_id, batch_number, round_, self.domain)
-        sign = self.sign
+        sign, return_path = self.sign, self.return_path
         written: datetime | None = None
         header = b""
 
@@ -92,11 +95,14 @@ class CompiledMessage:
             if date is not written:
                 written, header = date, date_header(date)
             envelope = None
+            named = token(index)
             if core is not None:
                 with suppress(*ODD):
-                    envelope = core(row, token(index), header)
+                    envelope = core(row, named, header)
             if envelope is None:
-                envelope = self.fill_slowly(dict(zip(columns, row, strict=False)), token(index), header)
+                envelope = self.fill_slowly(dict(zip(columns, row, strict=False)), named, header)
+            if return_path is not None:
+                envelope = envelope._replace(mail_from=return_path(named))
             return envelope if sign is None else envelope._replace(content=sign(envelope.content, date))
 
         return filling
@@ -160,12 +166,15 @@ class CompiledMessage:
         return replace(self, letter=Letter(frame, subject, bodies))
 
 
-def compile_message(campaign: Campaign, *, unsubscribe: str | None = None, sign: Sign | None = None) -> CompiledMessage:
+def compile_message(
+    campaign: Campaign, *, unsubscribe: str | None = None, sign: Sign | None = None, return_path: str | None = None
+) -> CompiledMessage:
     """The message of `campaign`. Do it once a campaign: it costs milliseconds.
 
     `unsubscribe` is the tracker's public URL (`https://t.bore.example`); None: there is no tracker. `sign`
-    puts a signature before each message (`dkim.py`).
-    Raises `TemplateError` (which part, which line), or `RowError` when From or Reply-To is no address.
+    puts a signature before each message (`dkim.py`). `return_path`: the mailbox that bounces come back to, each to
+    a subaddress that names its message (`verp.py`); None: to From.
+    Raises `TemplateError` (which part, which line), or `RowError` when From, Reply-To or `return_path` is no address.
     """
     template = compile_template(campaign.template)
     mail_from, utf8 = wire_address(campaign.from_email)
@@ -180,8 +189,9 @@ def compile_message(campaign: Campaign, *, unsubscribe: str | None = None, sign:
     # `=_` is in no quoted-printable or base64 body (RFC 2045, 6.7), so one boundary does for all.
     boundary = "=_" + hashlib.blake2b(campaign.campaign_id.encode(), digest_size=12).hexdigest()
     return CompiledMessage(
-        template, mail_from, domain, fixed, (unsubscribe or "").rstrip("/") or None, answers, utf8, boundary, sign
-    ).prepared()
+        template, mail_from, domain, fixed, (unsubscribe or "").rstrip("/") or None, answers, utf8, boundary, sign,
+        return_paths(return_path) if return_path is not None else None,
+    ).prepared()  # fmt: skip
 
 
 def feedback_id(campaign: Campaign) -> str:

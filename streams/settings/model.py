@@ -114,6 +114,11 @@ class Settings(Section):
         for name, domain in self.domains.items():
             if domain.relay not in self.relays:
                 raise ValueError(unknown(domain.relay, tuple(self.relays), f'a relay (domain "{name}" names it)'))
+            if domain.return_path is not None and self.relays[domain.relay].type == "ses":
+                raise ValueError(
+                    f'domain "{name}" has a return_path and relay {domain.relay} is of type ses, which sets its own (a '
+                    "custom MAIL FROM domain of the account); leave it out"
+                )
         for name, strategy in self.strategies.items():
             if name in {"auto", "ramp_up", "batch", "conservative"}:
                 raise ValueError(f"[strategies.{name}] has a built-in name; give it a name of its own")

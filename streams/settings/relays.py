@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from schemas.domain_names import ascii_domain
 from schemas.request import TimeZone
 from schemas.units import Duration, Quota, Rate
 from streams.settings.base import Section
@@ -19,6 +21,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "ses": {"connections": 10, "rate": 14.0},
 }
 """Limits of known providers, where a relay's own settings leave them open."""
+
+
+_MAILBOX = re.compile(r"(?=.{1,20}\Z)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 
 
 class RelaySettings(Section):
@@ -99,3 +104,19 @@ class DomainSettings(Section):
     timezone: TimeZone = "UTC"
     warm: bool = False
     dkim: DkimSettings | None = Field(None, description="none: mail goes out unsigned, or the relay signs")
+    return_path: str | None = Field(
+        None, description="bounces go to subaddresses of this mailbox, one a message (VERP); none: to the From address"
+    )
+
+    @field_validator("return_path")
+    @classmethod
+    def _has_room_for_a_name(cls, mailbox: str | None) -> str | None:
+        if mailbox is None:
+            return None
+        local, at, domain = mailbox.rpartition("@")
+        if not at or not _MAILBOX.fullmatch(local):
+            raise ValueError(
+                f'{mailbox[:80]!r} is not a mailbox such as "bounces@bore.example" (before the @ at most 20 of a-z, '
+                "0-9, dot and hyphen: the name of the message follows after a +)"
+            )
+        return f"{local}@{ascii_domain(domain)}"

@@ -15,7 +15,11 @@ from streams.table import read_topic
 
 
 def test_a_request_becomes_mail_and_everybody_is_accounted_for(any_kafka: Kafka, prefix: str, tmp_path: Path) -> None:
-    with SimulatorProcess(tmp_path / "provider") as provider, Pipeline(any_kafka, prefix, tmp_path, provider) as p:
+    bounces = 'return_path = "bounces@bore.example"'  # the last of its domain
+    with (
+        SimulatorProcess(tmp_path / "provider") as provider,
+        Pipeline(any_kafka, prefix, tmp_path, provider, more=bounces) as p,
+    ):
         p.start()
         p.submit(request("hola", 30))
         done = p.wait("hola", "completed")
@@ -28,6 +32,8 @@ def test_a_request_becomes_mail_and_everybody_is_accounted_for(any_kafka: Kafka,
         assert sorted(e.recipient_index for e in events) == list(range(30))
         assert {e.event_type for e in events} == {"accepted"}
         assert {e.message_id for e in events} == {m.message_id for m in mails}
+        for mail in mails:  # its bounce comes back to an address that says which it was
+            assert mail.sender == f"bounces+{mail.message_id.strip('<>').partition('@')[0]}@bore.example"
 
         # The same again changes nothing; other content under the same id is refused and harms nothing.
         p.submit(request("hola", 30))
