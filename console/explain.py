@@ -101,7 +101,7 @@ def _failed(progress: CampaignProgress) -> str:
 def _held(progress: CampaignProgress, now: datetime) -> list[str]:
     """What holds it, and the command that ends a pause. Those in doubt have a sentence of their own; of what was
     cancelled nothing is held but what no sender answers for."""
-    lines = []
+    lines, name = [], progress.campaign_id
     for hold in progress.holds:
         if hold.reason == "in_doubt" and progress.in_doubt:
             continue
@@ -109,11 +109,19 @@ def _held(progress: CampaignProgress, now: datetime) -> list[str]:
             continue
         line = sentence(hold, now)
         if hold.reason == "paused":
-            line += f" `rampa campaign resume {progress.campaign_id}` lets it go on."
+            line += f" `rampa campaign resume {name}` lets it go on."
         elif hold.reason == "domain_paused" and progress.sending_domain:
             line += f" `rampa domain resume {progress.sending_domain}` lets it go on."
+        elif relay_is_down(hold) and hold.figures["next_try_seconds"]:
+            order = f"domain resume {progress.sending_domain}" if progress.sending_domain else f"campaign resume {name}"
+            line += f" `rampa {order}` tries it now."
         lines.append(line)
     return lines
+
+
+def relay_is_down(hold: HoldReason) -> bool:
+    """Whether a relay refuses us and is tried now and then: an order can make that now."""
+    return hold.reason in {"relay_down", "daily_quota"} and "next_try_seconds" in hold.figures
 
 
 def _doubt(progress: CampaignProgress) -> str:

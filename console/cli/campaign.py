@@ -187,7 +187,7 @@ def pause(campaign_id: Id, reason: Reason = None, config: Config = None) -> None
 @app.command(epilog="Example: rampa campaign resume cobranza-2026-02")
 @friendly
 def resume(campaign_id: Id, reason: Reason = None, config: Config = None) -> None:
-    """Go on with a paused campaign."""
+    """Go on with a paused campaign. If its relay is down, it is tried now."""
     _command(config, campaign_id, action="resume", reason=reason)
 
 
@@ -208,7 +208,7 @@ def cancel(
 @app.command(epilog="Example: rampa campaign retry cobranza-2026-02")
 @friendly
 def retry(campaign_id: Id, reason: Reason = None, config: Config = None) -> None:
-    """Try those once more who failed, and those now who wait for another try."""
+    """Try those once more who failed, and those now who wait for another try; also a relay that is down."""
     _command(config, campaign_id, action="retry", reason=reason)
 
 

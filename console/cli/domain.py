@@ -71,7 +71,7 @@ def pause(name: Name, reason: Reason = None, config: Config = None) -> None:
 @app.command(epilog="Example: rampa domain resume bore.example")
 @friendly
 def resume(name: Name, reason: Reason = None, config: Config = None) -> None:
-    """Go on with a paused domain."""
+    """Go on with a paused domain. If its relay is down, it is tried now."""
     _order(config, name, "resume", reason)
 
 

@@ -92,6 +92,25 @@ def test_a_pause_is_explained_once_and_with_the_command_that_ends_it() -> None:
     ]
 
 
+def refused(seconds: float = 900.0) -> HoldReason:
+    return HoldReason(
+        reason="relay_down", detail=f"relay main cannot be used: auth: 535 no; the next try is in {seconds:.0f} s",
+        figures={"relay": "main", "error": "auth: 535 no", "next_try_seconds": seconds}, until=NOW,
+    )  # fmt: skip
+
+
+def test_a_relay_that_is_down_is_explained_with_the_command_that_tries_it_now() -> None:
+    (said,) = explain(progress(sending_domain="b.example", holds=[refused()]), NOW)
+    assert said.endswith(" `rampa domain resume b.example` tries it now.")
+    (said,) = explain(progress(sending_domain="b.example", holds=[refused(0.0)]), NOW)
+    assert "tries it now" not in said
+
+
+def test_a_relay_that_is_down_can_be_tried_by_retry_though_nobody_has_failed() -> None:
+    for order in (CampaignCommand(campaign_id="c", action="retry"), CampaignCommand(campaign_id="c", action="resume")):
+        assert pointless(order, progress(holds=[refused()])) is None
+
+
 def missed(messages: int) -> HoldReason:
     return HoldReason(
         reason="no_sender", figures={"permits": 1, "messages": messages, "seconds": 75},

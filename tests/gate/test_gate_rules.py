@@ -562,6 +562,62 @@ def test_a_relay_that_is_down_is_tried_by_one_message_with_longer_and_longer_bre
     assert world.progress["c"].accepted == 40
 
 
+def down_for_long() -> World:
+    """A relay that refused everything so often that its next probe is minutes away."""
+    world = silent(settings(connections=1, warm=True))
+    world.give(*plan(gate_campaign(size=40, strategy=batch_strategy(40)), [10] * 4))
+    for version in range(1, 10):
+        world.give(result(last(world), version, begun=0, accepted=0, sent_on={}, unsent=last(world).ranges,
+                          stopped="relay_down", detail="auth: 535 no such user"))  # fmt: skip
+        down = world.core.tables.relays["main"].down
+        assert down is not None
+        if version < 9:
+            world.real = down.next_real
+            world.take(world.core.tick(world.now, world.real))
+    assert hold(world).figures["next_try_seconds"] == 256.0
+    return world
+
+
+@pytest.mark.parametrize(
+    ("orders", "more"),
+    [
+        (["resume"], {}),
+        (["retry"], {}),
+        (["pause", "resume"], {}),
+        (["resume"], {"domain": "bore.example"}),
+        (["pause", "resume"], {"domain": "bore.example"}),
+    ],
+)
+def test_a_relay_that_is_down_is_tried_at_once_by_an_order(orders: list[str], more: dict[str, Any]) -> None:
+    world = down_for_long()
+    count = len(world.chunks)
+    for order in orders:
+        world.command(order, **more)
+    assert len(world.chunks) == count + 1
+    assert (last(world).probe, last(world).permitted()) == (True, 1)
+    assert "it is being tried now" in hold(world).detail
+    world.command("resume")  # once more changes nothing
+    assert len(world.chunks) == count + 1
+    assert not world.dead
+
+
+def test_a_relay_that_still_refuses_after_an_order_is_left_for_as_long_as_before() -> None:
+    world = down_for_long()
+    world.command("resume", domain="bore.example")
+    world.give(result(last(world), 99, begun=0, accepted=0, sent_on={}, unsent=last(world).ranges,
+                      stopped="relay_down", detail="auth: 535 still no such user"))  # fmt: skip
+    assert (hold(world).figures["attempts"], hold(world).figures["next_try_seconds"]) == (10, 512.0)
+
+
+def test_no_end_is_expected_while_the_relay_is_down() -> None:
+    world = down_for_long()
+    assert world.core.progress("c", world.now, world.real).eta is None
+    world.command("resume")
+    assert world.core.progress("c", world.now, world.real).eta is None
+    world.give(result(last(world), 99, begun=1, accepted=1))
+    assert world.core.progress("c", world.now, world.real).eta is not None
+
+
 def test_a_relay_that_refuses_its_probe_is_down_also_while_that_is_only_reported_in_part() -> None:
     world = silent(settings(connections=4, warm=True))
     world.give(*plan(gate_campaign(size=40, strategy=batch_strategy(40)), [40]))
