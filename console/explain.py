@@ -43,7 +43,8 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
     """Sentences that say why mail of this campaign is not going out, the first the most telling."""
     lines: list[str] = []
     if progress.state in _ENDED:
-        lines.append(_ENDED[progress.state])
+        why = clean(progress.cancel_reason or "").strip()
+        lines.append(f"It was cancelled, nothing more will be sent: {why}" if why else _ENDED[progress.state])
         if progress.archived_at is not None:
             lines.append(f"It was archived at {progress.archived_at:%Y-%m-%d %H:%M} UTC: its recipients are gone.")
         lines += [f"{p.field}: {p.problem}" for p in progress.problems]

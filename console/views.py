@@ -50,6 +50,8 @@ def status_panel(progress: CampaignProgress) -> RenderableType:
     lines: list[RenderableType] = [head, facts]
     lines += [Text(f"{p.field}: {p.problem}", style="red") for p in progress.problems]
     lines += [Text(f"warning: {w}", style="yellow") for w in progress.warnings]
+    if progress.cancel_reason:
+        lines.append(Text(clean(f"cancelled: {progress.cancel_reason}"), style="magenta"))
     lines += [
         Text(clean(f"held: {h.detail}") + (f" (until {h.until:%Y-%m-%d %H:%M} UTC)" if h.until else ""), style="yellow")
         for h in progress.holds

@@ -61,6 +61,7 @@ class CampaignProgress(Model):
     eta: Instant | None = None
     started_at: Instant | None = None
     completed_at: Instant | None = None
+    cancel_reason: str | None = Field(None, description="what whoever cancelled it said, if anything")
     archived_at: Instant | None = Field(None, description="its recipients are gone since, or are about to go")
     holds: tuple[HoldReason, ...] = ()
     last_errors: tuple[SendError, ...] = ()

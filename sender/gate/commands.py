@@ -62,7 +62,7 @@ def apply_to_campaign(turn: Turn, campaign: CampaignRow, command: GateCommand) -
     elif action == "resume" and (state in SENDING or state == "paused"):
         _resume(turn, campaign)
     elif action == "cancel" and state not in ENDED:
-        cancel(turn, campaign)
+        cancel(turn, campaign, command.reason)
         for batch in sorted(campaign.permits.values(), key=lambda b: b.number):
             control(turn, campaign, batch, "cancel")
     elif action == "strategy" and command.strategy is not None and state not in ENDED:

@@ -24,9 +24,10 @@ def complete_if_done(turn: Turn, campaign: CampaignRow) -> None:
     _close(turn, campaign)
 
 
-def cancel(turn: Turn, campaign: CampaignRow) -> None:
+def cancel(turn: Turn, campaign: CampaignRow, reason: str | None = None) -> None:
     """Whoever waits is not mailed."""
     campaign.state = moved(campaign.state, "cancelled")
+    campaign.cancel_reason = reason
     _close(turn, campaign)
     cancel_open(turn, campaign)
 

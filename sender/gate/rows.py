@@ -163,6 +163,7 @@ class CampaignRow:
     batches_planned: int | None = None
     strategy: Strategy | None = None
     pause_reason: str | None = None
+    cancel_reason: str | None = None
     problem: str | None = None
     orders: dict[str, int] = field(default_factory=dict)
     pending: list[dict[str, Any]] = field(default_factory=list)

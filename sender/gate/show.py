@@ -145,6 +145,7 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
         eta=_eta(turn, campaign),
         started_at=campaign.started_at,
         completed_at=campaign.completed_at,
+        cancel_reason=campaign.cancel_reason,
         archived_at=campaign.archived_at,
         holds=tuple(_holds(turn, campaign)),
         last_errors=tuple(campaign.last_errors),

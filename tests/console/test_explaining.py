@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from console.explain import explain, length, sentence
 from console.submitting import not_yet, pointless
-from console.views import bar, conservation
+from console.views import bar, conservation, status_panel
 from schemas.batch import HoldReason
 from schemas.command import CampaignCommand
 from schemas.progress import CampaignProgress, Problem
@@ -125,6 +127,14 @@ def test_what_no_sender_answers_for_is_not_said_to_be_going_out() -> None:
     assert explain(progress(waiting=0, in_flight=10, holds=[missed(7)]), NOW)[0] == (
         "It is going out: 3 messages are permitted or on the wire right now."
     )
+
+
+def test_a_cancelled_campaign_says_why() -> None:
+    stands = progress(state="cancelled", waiting=0, cancelled=10, cancel_reason="wrong list\x1b[2J")
+    assert explain(stands, NOW) == ["It was cancelled, nothing more will be sent: wrong list [2J"]
+    shown = StringIO()
+    Console(width=200, file=shown).print(status_panel(stands))
+    assert "cancelled: wrong list [2J" in shown.getvalue()
 
 
 def test_a_cancelled_campaign_says_who_is_still_on_the_way() -> None:

@@ -521,6 +521,19 @@ def test_only_what_no_sender_answers_for_is_missed() -> None:
     assert world.progress["c"].in_flight == 32
 
 
+@pytest.mark.parametrize("planned_yet", [False, True])
+def test_why_a_campaign_was_cancelled_is_kept(planned_yet: bool) -> None:
+    world = silent()
+    first, *others = plan(gate_campaign(size=50), [25, 25])
+    world.give(first, *(others if planned_yet else []))
+    world.command("cancel", reason="wrong list")
+    world.give(*(others if not planned_yet else []))
+    world.command("cancel", reason="once more")
+    world.restart_now()
+    stands = world.core.progress("c", world.now, world.real)
+    assert (stands.state, stands.cancel_reason) == ("cancelled", "wrong list")
+
+
 def test_what_was_on_the_way_in_a_cancelled_campaign_waits_for_a_sender() -> None:
     world = begun_and_left()
     world.command("cancel")
