@@ -20,7 +20,7 @@ from sender.run import STALE, Run
 from sender.smtp.errors import RelayDown
 from sender.smtp.feed import Outcome, Outgoing
 from sender.smtp.outcomes import relay_down
-from sender.verdicts import met_again, reread
+from sender.verdicts import heard, met_again, reread
 from sender.worker import BAD_ROW, Compiled, Filling
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ LOOK = 0.005
 
 EMPTY = 1.0
 """Seconds between two connections of which the first carried nothing."""
+
+THEIRS = frozenset({"closed", "timeout", "out_of_step"})
+"""How a connection ends by what the server does, or fails to do (`Ending`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class PipedRun(Run[Line]):
     async def _after(self, line: Line) -> None:
         """What a line that is gone means for the run."""
         error = line.ending.error if line.ending is not None else None
+        if line.ending is not None and line.ending.kind in THEIRS and line.pipe is not None and line.pipe.doubtful:
+            self.unanswered(line.ending.kind, line.ending.text)
         if line.refusal is not None:
             await self._retire(line.refusal)
         elif isinstance(error, SpoolLost):
@@ -183,6 +188,7 @@ class PipedRun(Run[Line]):
 
     def came(self, line: Line, sent: Sent, outcome: Outcome, at: datetime) -> None:
         self._busy -= 1
+        heard(self.refusals, outcome)
         if outcome.kind == "relay_down":
             outcome = reread(self.refusals, outcome, sent.rcpt_to, self.chunk)
         if outcome.kind == "relay_down" and not met_again(outcome, self.chunk):

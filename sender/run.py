@@ -31,7 +31,7 @@ from sender.smtp.refusals import Refusals
 from sender.surroundings import CannotSend, CannotYet, Surroundings
 from sender.traffic import BatchKey, Came, Drained, Grant, Want, prefetch_limit
 from sender.tries import Tries
-from sender.verdicts import Addressed, ended, judged, met_again
+from sender.verdicts import Addressed, ended, judged, met_again, unanswered
 from sender.worker import Compiled
 
 log = logging.getLogger(__name__)
@@ -204,6 +204,13 @@ class Run(ABC, Generic[S]):
     def _others(self) -> int:
         """Connections that work, or may: they are just being opened."""
         return self._connected + self._connecting
+
+    def unanswered(self, kind: str, text: str) -> None:
+        """A connection was lost after a body and before its reply, not by us. When that is all that happens, the relay
+        is down: what is on the wire is waited for, and nothing more begins on any connection. Not counted while this
+        process is not sure to be the owner: it may have slept, and the server waited for it."""
+        if not self.halted and self.around.alive() and self.refusals.lost(probe=self.chunk.probe):
+            self.stop("relay_down", str(unanswered(kind, text)))
 
     # --- one message
 

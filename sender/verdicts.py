@@ -8,6 +8,7 @@ from typing import Protocol
 
 from schemas.chunk import Chunk
 from sender.journal.values import Ended, EndKind
+from sender.smtp.errors import RelayDown
 from sender.smtp.outcomes import Outcome
 from sender.smtp.refusals import Judgement, Refusals
 from sender.tries import FOR_NOW
@@ -42,6 +43,23 @@ def reread(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> 
     if not refusals.of_him_alone(rcpt_to, chunk.permit_id, probe=chunk.probe):
         return outcome
     return replace(outcome, kind="refused" if outcome.code >= 500 or not chunk.defer else "transient", reason="policy")
+
+
+def heard(refusals: Refusals, outcome: Outcome) -> None:
+    """Whatever a server replies to a body: it replies. What it says before a body shows nothing of that."""
+    if refusals.unanswered and outcome.code and outcome.stage == "message":
+        refusals.unanswered = 0
+
+
+def unanswered(kind: str, text: str) -> RelayDown:
+    """The relay lets no message come to its reply: how the last connection ended (`Ending.kind`), and its words."""
+    if kind == "closed":
+        how = "closes the connection after each message, before its reply"
+    elif kind == "timeout":
+        how = "does not reply to any message"
+    else:
+        how = "gives no reply to any message that can be read"
+    return RelayDown("network", text=f"{how} ({text})")
 
 
 def judged(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> Judgement:

@@ -13,7 +13,7 @@ from sender.journal.values import Ended
 from sender.message.envelope import Envelope, MessageName
 from sender.relays import Connection, Outcome
 from sender.smtp.errors import RelayRefuses
-from sender.verdicts import reread
+from sender.verdicts import heard, reread
 
 if TYPE_CHECKING:
     from sender.single import SingleRun
@@ -63,9 +63,12 @@ class Worker:
         self.wrote = True
         outcome = await connection.send(envelope)
         self._record_end(index, outcome)
+        heard(run.refusals, outcome)
         outcome = reread(run.refusals, outcome, envelope.rcpt_to, run.chunk)
         down = run.settle(index, envelope, outcome)
         self.wrote = False  # only now: what fails before must not open it again
+        if outcome.kind == "lost_after":
+            run.unanswered("lost", outcome.text)
         if down is not None:
             raise RelayRefuses(down.reason, down.code, down.text)
         if not connection.usable:

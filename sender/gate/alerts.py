@@ -27,6 +27,8 @@ MANY = 5
 _REASON = re.compile(r"(?P<reason>[a-z]+): (?:(?P<code>[0-9]{3}) )?")
 _OVER = frozenset({"completed", "cancelled"})
 _FOR_GOOD = frozenset({"auth", "tls", "settings"})
+_COSTS = "network"
+"""The relay replies to no message: each try leaves somebody in doubt, so this is told at once."""
 
 
 def look(turn: Turn) -> None:
@@ -96,7 +98,9 @@ def _down(turn: Turn, relay: RelayRow) -> None:
 def _serious(down: Down, real: float) -> bool:
     if down.attempts < CONFIRMED or is_quota(down.error):
         return False
-    return refuses_for_good(down.error) or real - down.since_real >= UNREACHABLE_SECONDS
+    if refuses_for_good(down.error) or down.error.startswith(f"{_COSTS}: "):
+        return True
+    return real - down.since_real >= UNREACHABLE_SECONDS
 
 
 def _quota(turn: Turn, relay: RelayRow) -> None:

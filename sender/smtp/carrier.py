@@ -48,6 +48,8 @@ class Carrier(asyncio.Protocol, ABC):
     ) -> None:
         self.mode = mode
         self.accepted = 0
+        self.doubtful = 0
+        """Messages that it lost after their bodies."""
         self.fileno = -1
         """The socket's, while there is one."""
         self._feed = feed
@@ -241,15 +243,14 @@ class Carrier(asyncio.Protocol, ABC):
             (self._transport.close if ending.kind == "finished" else self._transport.abort)()
         self._out.clear()
         said = f"{ending.code} {ending.text}" if ending.code else ending.text
-        doubtful = 0
         while self._flights:
             flight = self._flights.popleft()
             outcome = flight.lost(said)
-            doubtful += outcome.kind == "lost_after"
+            self.doubtful += outcome.kind == "lost_after"
             self._ended(flight.message, outcome)
         problem, text = self._problem or (None, "")
         untried = self.mode is Mode.CHUNKING and not self._in_step
-        if problem in (None, "closed") and (doubtful > 1 or (doubtful and untried)):
+        if problem in (None, "closed") and (self.doubtful > 1 or (self.doubtful and untried)):
             problem, text = "cut", said
         self._report(Report(self.mode, problem, self.accepted, self._proved, text))
         self._quietly(self._feed.flush)

@@ -12,8 +12,11 @@ The other way round a reply that says that everything from us is refused may mea
 tried, and the relay works in between. From the second time on it is read as a refusal of his (`of_him_alone`), by
 policy: the relay goes on, and he is put off and fails as anybody who is refused so.
 
-What is known is of this process alone and of this relay. It decides only between `failed` and `later`: losing it costs
-a try, never a message.
+A relay may also answer nothing at all: it closes each connection after the body and before its reply, or is silent
+until the time is up. Each such message leaves somebody in doubt. When that is all that it does (`lost`) it is down.
+
+What is known is of this process alone and of this relay. It decides only between `failed` and `later`, and when to
+stop: losing it costs a try, never a message.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ DOMAINS = 2
 """... if they were for recipients of so many domains. One alone is that domain's business: its recipients wait."""
 ALONE = 2
 """So often the relay must have refused everything when the same recipient was tried, and worked in between."""
+UNANSWERED = 8
+"""Connections lost one after the other, each after a body and before its reply, after which the relay is down."""
 KNOWN = 10_000
 """Recipient domains, and recipients, that are remembered."""
 
@@ -48,6 +53,15 @@ class Refusals:
     """It has taken mail, or looked at a recipient, since it was down, or since this process began."""
     downs: OrderedDict[str, tuple[int, str]] = field(default_factory=OrderedDict)
     """By address at which it refused everything: how often, it having worked in between, and the last such permit."""
+
+    unanswered: int = 0
+    """Connections lost one after the other after a body and before its reply: no body was answered in between."""
+
+    def lost(self, *, probe: bool) -> bool:
+        """A connection was lost after a body and before its reply, and it was not we who closed it. Whether the relay
+        is down. In a `probe`, which asks whether it still is, one is enough."""
+        self.unanswered += 1
+        return probe or self.unanswered >= UNANSWERED
 
     def accepted(self, rcpt_to: str) -> None:
         """The relay took a message."""

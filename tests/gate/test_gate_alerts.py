@@ -54,6 +54,7 @@ def answer(world: World, chunk: Chunk, version: int = 1, **more: Any) -> None:
         (RelayDown("busy", 550, "5.7.1 blocked"), True),
         (RelayDown("busy", 421, "4.7.0 too many connections", throttled=True), False),
         (RelayDown("connect", text="cannot connect to 127.0.0.1"), False),
+        (RelayDown("network", text="does not reply to any message"), False),
         (RelayDown("address", text="550.example has no address"), False),
         (RelayDown("busy", text="SES: sending is paused"), False),
     ],
@@ -94,6 +95,17 @@ def test_a_relay_that_cannot_be_reached_is_told_after_a_minute_of_real_time() ->
     assert world.alerts == []
     world.run(until=MONDAY + timedelta(seconds=70 * 100))
     assert told(world) == [("relay_down", False)]
+
+
+def test_a_relay_that_replies_to_no_message_is_told_once_a_probe_was_lost_too() -> None:
+    world = world_of()
+    world.relay_up, world.refusal = False, str(RelayDown("network", text="does not reply to any message"))
+    send(world)
+    world.run(until=MONDAY + timedelta(seconds=0.9))
+    assert world.alerts == []
+    world.run(until=MONDAY + timedelta(seconds=2))
+    assert told(world) == [("relay_down", False)]
+    assert "does not reply to any message" in world.alerts[0].detail
 
 
 def test_each_time_that_a_relay_fails_is_an_alert_of_its_own() -> None:

@@ -14,9 +14,10 @@ from sender.journal.spool import Spool
 from sender.message.compile import CompiledMessage, compile_message
 from sender.relays import Connection, Envelope, Outcome
 from sender.single import SingleRun
-from sender.smtp.pool import ConnectionPool
+from sender.smtp.pool import ConnectionPool, Opener
+from sender.smtp.refusals import UNANSWERED
 from sender.surroundings import Surroundings
-from sender.traffic import Came, Grant, Message
+from sender.traffic import Came, Drained, Grant, Message
 from streams.clock import REAL
 
 
@@ -38,9 +39,25 @@ class Odd:
         self.usable = False
 
 
-def test_a_message_that_was_taken_is_never_open_again_because_its_outcome_cannot_be_handled(tmp_path: Path) -> None:
+class Mute:
+    """It takes messages, and its answers do not arrive."""
+
+    usable = True
+
+    async def open(self) -> Connection:
+        return self
+
+    async def send(self, envelope: Envelope) -> Outcome:  # noqa: ARG002
+        return Outcome("lost_after", text="SES: the connection was closed", reason="network", stage="message")
+
+    async def close(self) -> None:
+        pass
+
+
+def _play(relay: Opener[Connection], people: int, spool: Spool | None = None) -> list[Message]:
+    """What a run says to so many, over one connection."""
     said: list[Message] = []
-    message, relay = compile_message(campaign()), Odd()
+    message = compile_message(campaign())
 
     async def compiled(_: object) -> CompiledMessage:
         return message
@@ -51,20 +68,38 @@ def test_a_message_that_was_taken_is_never_open_again_because_its_outcome_cannot
     async def parts(_: object) -> list[Any]:
         return []
 
-    async def play(spool: Spool) -> None:
+    async def play() -> None:
         around = Surroundings(said.append, REAL, lambda: True, lambda _: False, compiled, row, parts, {}, {}, spool)
         pool: ConnectionPool[Connection] = ConnectionPool(relay, 1)
         now = datetime.now(UTC)
         until = now + timedelta(seconds=60)
-        permit = chunk(ranges=((0, 2),), size=2, until=until, issued_at=now, connections=1, round=1)
-        await asyncio.wait_for(SingleRun(1, permit, pool, around, Grant((0, 1), last=True)).go(), 30)
+        permit = chunk(ranges=((0, people),), size=people, until=until, issued_at=now, connections=1, round=1)
+        run = SingleRun(1, permit, pool, around, Grant(tuple(range(people)), last=True))
+        await asyncio.wait_for(run.go(), 30)
+        said.append(run.drained())
         await pool.close()
 
-    spool = Spool.create(tmp_path)
+    asyncio.run(play())
+    return said
+
+
+def _ends(said: list[Message]) -> dict[int, str]:
+    return {e.index: e.kind for one in said if isinstance(one, Came) for e in one.outcomes}
+
+
+def test_a_message_that_was_taken_is_never_open_again_because_its_outcome_cannot_be_handled(tmp_path: Path) -> None:
+    relay, spool = Odd(), Spool.create(tmp_path)
     try:
-        asyncio.run(play(spool))
+        said = _play(relay, 2, spool)
     finally:
         spool.close(clean=False)
-    ends = {e.index: e.kind for one in said if isinstance(one, Came) for e in one.outcomes}
     assert relay.taken == ["r0@x.example"]
-    assert ends == {0: "in_doubt", 1: "not_begun"}
+    assert _ends(said) == {0: "in_doubt", 1: "not_begun"}
+
+
+def test_a_relay_of_which_no_answer_arrives_is_down_and_the_others_are_not_begun() -> None:
+    said = _play(Mute(), 100)
+    end = said[-1]
+    assert isinstance(end, Drained)
+    assert (end.stopped, "gives no reply to any message" in (end.detail or "")) == ("relay_down", True)
+    assert _ends(said) == {n: "in_doubt" if n < UNANSWERED else "not_begun" for n in range(100)}

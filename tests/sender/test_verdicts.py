@@ -14,8 +14,8 @@ from journals import chunk
 from schemas.chunk import Chunk
 from sender.journal.values import Ended
 from sender.smtp.outcomes import Outcome, outcome_of
-from sender.smtp.refusals import Judgement, Refusals
-from sender.verdicts import ended, judged, met_again, reread
+from sender.smtp.refusals import UNANSWERED, Judgement, Refusals
+from sender.verdicts import ended, heard, judged, met_again, reread, unanswered
 
 NOW = datetime(2026, 2, 2, tzinfo=UTC)
 TAKEN = Outcome("accepted", 250)
@@ -197,3 +197,35 @@ def test_whom_the_relay_has_accepted_since_is_not_taken_for_the_one_it_refuses()
             refusals.accepted(address)
     end = settled(refusals, USED_UP, chunk(99, ((0, 1),), defer=True, deferrals=1))
     assert end is None or end.kind == "deferred"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "replies"),
+    [
+        (outcome_of("message", 250, "2.0.0 Ok"), True),
+        (outcome_of("message", 554, "5.7.1 Spam"), True),
+        (outcome_of("message", 451, "4.3.0 Later"), True),
+        (outcome_of("message", 421, "4.3.2 Shutting down"), True),
+        (USED_UP, True),
+        (outcome_of("rcpt", 550, "5.1.1 No such user"), False),
+        (outcome_of("mail", 451, "4.3.0 Later"), False),
+        (Outcome("lost_before", reason="network", stage="data"), False),
+        (Outcome("lost_after", reason="network", stage="message"), False),
+    ],
+)
+def test_only_a_reply_to_a_body_shows_that_the_relay_replies(outcome: Outcome, replies: bool) -> None:
+    refusals = Refusals()
+    for _ in range(UNANSWERED - 1):
+        refusals.lost(probe=False)
+    heard(refusals, outcome)
+    assert refusals.lost(probe=False) is not replies
+
+
+def test_a_relay_that_lets_no_message_come_to_its_reply_is_down_with_words_that_say_so() -> None:
+    assert str(unanswered("closed", "reset")) == (
+        "network: closes the connection after each message, before its reply (reset)"
+    )
+    assert str(unanswered("timeout", "no reply within 9 s")) == (
+        "network: does not reply to any message (no reply within 9 s)"
+    )
+    assert str(unanswered("out_of_step", "?")) == "network: gives no reply to any message that can be read (?)"

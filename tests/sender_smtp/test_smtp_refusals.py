@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.smtp.refusals import IN_A_ROW, Refusals
+from sender.smtp.refusals import IN_A_ROW, UNANSWERED, Refusals
 
 
 def judge(refusals: Refusals, *addresses: str, again: bool = False) -> list[str]:
@@ -80,3 +80,9 @@ def test_nobody_fails_at_first_sight_and_a_relay_goes_down_only_by_refusals_in_a
             judgement = refusals.refused(f"p@{domain}", again=what == "again")
             assert (judgement == "failed") <= (what == "again")
             assert (judgement == "down") <= (row >= IN_A_ROW)
+
+
+def test_a_relay_that_lets_no_message_come_to_its_reply_is_down_and_a_probe_that_is_lost_keeps_it_down() -> None:
+    refusals = Refusals()
+    assert [refusals.lost(probe=False) for _ in range(UNANSWERED + 1)] == [False] * (UNANSWERED - 1) + [True] * 2
+    assert Refusals().lost(probe=True)  # also in a process that has lost none before
