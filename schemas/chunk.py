@@ -87,7 +87,7 @@ class SendError(Model):
     """A recipient who could not be mailed; without an address: a whole batch that could not."""
 
     email: str
-    error: str = Field(description="the server's words, or ours")
+    error: str = Field(description="the server's reply with its codes, or our words")
     attempts: int
     at: Instant
 

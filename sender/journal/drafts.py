@@ -145,4 +145,18 @@ class Count:
 
 
 def _error(outcome: Ended, attempt: int) -> SendError:
-    return SendError(email=outcome.email, error=clipped(outcome.text), attempts=attempt, at=outcome.at)
+    return SendError(email=outcome.email, error=clipped(_said(outcome)), attempts=attempt, at=outcome.at)
+
+
+def _said(outcome: Ended) -> str:
+    """The reply as a server writes it: `550 5.1.1 no such user`. What the words begin with already is not repeated."""
+    code, enhanced, words = str(outcome.code or ""), outcome.enhanced, outcome.text
+    if not code or _begins(words, code):
+        return words
+    if not enhanced or _begins(words, enhanced):
+        return f"{code} {words}".rstrip()
+    return f"{code} {enhanced} {words}".rstrip()
+
+
+def _begins(words: str, number: str) -> bool:
+    return words.startswith(number) and words[len(number) : len(number) + 1] in {"", " ", "-", "\n"}

@@ -117,6 +117,32 @@ def test_only_the_last_five_errors_are_kept() -> None:
     assert [e.email for e in result.errors] == [f"p{i}@x.example" for i in range(5, 10)]
 
 
+@pytest.mark.parametrize(
+    ("code", "enhanced", "text", "said"),
+    [
+        (550, "5.1.1", "no such user", "550 5.1.1 no such user"),
+        (550, "", "no such user", "550 no such user"),
+        (550, "5.1.1", "550 5.1.1 no such user", "550 5.1.1 no such user"),
+        (550, "5.1.1", "550-5.1.1 no such user", "550-5.1.1 no such user"),
+        (550, "5.1.1", "5.1.1 no such user", "550 5.1.1 no such user"),
+        (550, "5.1.1", "5.1.10 is not your code", "550 5.1.1 5.1.10 is not your code"),
+        (550, "", "5500 mails are enough", "550 5500 mails are enough"),
+        (552, "5.2.2", "", "552 5.2.2"),
+        (0, "", "lacks variable amount", "lacks variable amount"),
+        (0, "", "", ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["failed", "deferred"])
+def test_an_error_is_the_reply_with_its_codes_each_said_once(
+    kind: EndKind, code: int, enhanced: str, text: str, said: str
+) -> None:
+    journal = ends(core.begin(started(), 1, NOON)[0], kind, 0, code=code, enhanced=enhanced, text=text)
+    _, result = core.report(journal, NOON)
+    error = result.errors[0] if kind == "failed" else result.deferral
+    assert error is not None
+    assert error.error == said
+
+
 def test_what_failed_is_sent_again_in_a_later_round_only() -> None:
     journal, _ = core.begin(started(), 10, NOON)
     journal = ends(ends(journal, "accepted", *range(8)), "failed", 8, 9)
