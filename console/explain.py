@@ -95,7 +95,8 @@ def _failed(progress: CampaignProgress) -> str:
         said += f", {'all' if not others else dropped} of them given up by `resolve --drop` when in doubt"
     if can and others:
         them = ("the recipient" if others == 1 else "them") if not dropped else f"the other{'s' * (others > 1)}"
-        said += f"; `rampa campaign retry {progress.campaign_id}` tries {them} again"
+        said += f"; `rampa campaign retry {progress.campaign_id}` tries {them} again. "
+        said += "Who was refused for good (5xx), or whose row is wrong, will most likely be refused again"
     return said + "."
 
 

@@ -30,7 +30,7 @@ from schemas.campaign import (
 from schemas.identity import derived_campaign_id
 from schemas.progress import Problem
 from schemas.records import DomainReputation, Template
-from schemas.request import CampaignRequest, Pace, Recipients, Schedule, TemplateSpec
+from schemas.request import CampaignRequest, Pace, Recipients, Schedule, TemplateSpec, Tracking
 from schemas.strategy import Strategy, StrategySpec
 
 __all__ = [
@@ -178,11 +178,11 @@ def resolve_campaign(
         day_timezone=domain.timezone if domain else None,
         pace=resolve_pace(request.pace),
         schedule=schedule[0],
-        tracking=request.tracking,
+        tracking=Tracking(opens=request.tracking.opens, clicks=request.tracking.clicks),
         in_doubt=request.in_doubt,
         max_retries=request.max_retries,
         tags=request.tags,
-        warnings=schedule[1],
+        warnings=(*schedule[1], *_tracking(request.tracking)),
     )
 
 
@@ -257,6 +257,14 @@ def _fallback(request: CampaignRequest, found: list[Problem]) -> None:
             "or send a second campaign"
         )
         found.append(Problem(field="fallback", problem=text))
+
+
+def _tracking(tracking: Tracking) -> tuple[str, ...]:
+    """A warning when somebody asked for what does not come yet; its default asks for nothing."""
+    asked = [name for name in ("opens", "clicks") if name in tracking.model_fields_set and getattr(tracking, name)]
+    if not asked:
+        return ()
+    return (f"tracking.{', tracking.'.join(asked)}: tracking is not available yet; the mail goes out without it",)
 
 
 def _template(

@@ -159,7 +159,7 @@ def _request(known: CampaignRow | None, given: PlannerInput, _: ResolveStrategy)
         return NOTHING
     error = (
         f"campaign_id: {given.campaign_id!r} is taken by a campaign "
-        + (f"that {_archived(known)}" if archived else f"with other content ({known.state}), which is not touched")
+        + (f"that {_archived(known)}" if archived else "with other content, which is not touched")
         + "; an id is never used again, so send this one under an id of its own"
     )
     value = request.model_dump_json(by_alias=True, exclude_unset=True).encode()

@@ -130,6 +130,12 @@ class Tracking(UserModel):
     opens: bool = True
     clicks: bool = True
 
+    @model_serializer(mode="wrap")
+    def _keep_what_was_left_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was left out is not what was asked for: written and read again, it stays left out."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name in self.model_fields_set}
+
 
 class FallbackSpec(UserModel):
     """Mail, or name, those once more who have not opened or clicked after some days."""

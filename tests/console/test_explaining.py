@@ -172,12 +172,15 @@ def test_failures_of_an_ended_campaign_are_shown_with_their_reason() -> None:
     assert "a@b.example: 550 no such user [31m (1 try)" in lines
 
 
+LIKELY = " Who was refused for good (5xx), or whose row is wrong, will most likely be refused again."
+
+
 @pytest.mark.parametrize(
     ("failed", "given_up", "said"),
     [
         (2, 2, "2 recipients failed, all of them given up by `resolve --drop` when in doubt."),
-        (3, 2, "given up by `resolve --drop` when in doubt; `rampa campaign retry c` tries the other again."),
-        (1, 0, "1 recipient failed; `rampa campaign retry c` tries the recipient again."),
+        (3, 2, f"given up by `resolve --drop` when in doubt; `rampa campaign retry c` tries the other again.{LIKELY}"),
+        (1, 0, f"1 recipient failed; `rampa campaign retry c` tries the recipient again.{LIKELY}"),
     ],
 )
 def test_whom_an_order_has_given_up_is_not_said_to_be_tried_again(failed: int, given_up: int, said: str) -> None:

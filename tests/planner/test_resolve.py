@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import ValidationError
 
@@ -189,6 +190,27 @@ def test_a_window_that_was_left_out_stays_so_when_the_request_is_written_and_rea
         assert content_hash(read) == content_hash(wanted)
         strategy = resolve_strategy(read.strategy, {}, warm=False)
         assert resolve_schedule(read.schedule, strategy, timezone="UTC", now=NOW)[0].window == window
+
+
+@pytest.mark.parametrize(
+    ("tracking", "asked"),
+    [
+        ({"opens": True, "clicks": True}, "tracking.opens, tracking.clicks"), ({"opens": True}, "tracking.opens"),
+        ({"opens": False, "clicks": True}, "tracking.clicks"), ({"opens": False}, ""), ({}, ""), (None, ""),
+    ],
+)  # fmt: skip
+def test_tracking_that_is_asked_for_is_a_warning_and_the_campaign_goes_out(
+    tracking: dict[str, bool] | None, asked: str
+) -> None:
+    more = {} if tracking is None else {"tracking": tracking}
+    given = PlannerInput(campaign_id="c", kind="request", origin=ORIGIN, received_at=NOW, request=request(**more))
+    travelled = PlannerInput.decode(given.encode()).request
+    assert travelled is not None
+    made = campaign(tracking=travelled.tracking)
+    expected = f"{asked}: tracking is not available yet; the mail goes out without it"
+    assert made.warnings == ((expected,) if asked else ())
+    written = orjson.loads(made.encode())["tracking"]
+    assert written == {"opens": True, "clicks": True, **(tracking or {})}
 
 
 @pytest.mark.parametrize(
