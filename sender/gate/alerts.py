@@ -27,8 +27,8 @@ MANY = 5
 _REASON = re.compile(r"(?P<reason>[a-z]+): (?:(?P<code>[0-9]{3}) )?")
 _OVER = frozenset({"completed", "cancelled"})
 _FOR_GOOD = frozenset({"auth", "tls", "settings"})
-_COSTS = "network"
-"""The relay replies to no message: each try leaves somebody in doubt, so this is told at once."""
+_COSTS = "network: "
+"""The relay replies to no message."""
 
 
 def look(turn: Turn) -> None:
@@ -59,6 +59,11 @@ def refuses_for_good(error: str) -> bool:
     said = _REASON.match(error)
     code = said["code"] or "" if said is not None else ""
     return said is not None and not code.startswith("4") and (said["reason"] in _FOR_GOOD or code.startswith("5"))
+
+
+def costs_somebody(error: str) -> bool:
+    """Whether each try leaves somebody in doubt: this is told at once, and tried seldom."""
+    return error.startswith(_COSTS)
 
 
 def is_quota(error: str) -> bool:
@@ -98,7 +103,7 @@ def _down(turn: Turn, relay: RelayRow) -> None:
 def _serious(down: Down, real: float) -> bool:
     if down.attempts < CONFIRMED or is_quota(down.error):
         return False
-    if refuses_for_good(down.error) or down.error.startswith(f"{_COSTS}: "):
+    if refuses_for_good(down.error) or costs_somebody(down.error):
         return True
     return real - down.since_real >= UNREACHABLE_SECONDS
 

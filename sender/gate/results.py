@@ -6,7 +6,7 @@ from schemas.chunk import ChunkResult, SendError
 from sender.gate import quota
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
-from sender.gate.alerts import is_quota, refuses_for_good
+from sender.gate.alerts import costs_somebody, is_quota, refuses_for_good
 from sender.gate.decision import Dead, Turn
 from sender.gate.deferrals import make_ready, put_off
 from sender.gate.doubts import answered, take_open, take_settled
@@ -198,7 +198,8 @@ def _relay_fails(turn: Turn, relay: RelayRow, permit: Permit, error: str) -> Non
     elif down.probe == permit.id:
         down.attempts += 1
         down.error, down.probe = error, None
-        most = REFUSED_BACKOFF if refuses_for_good(error) or is_quota(error) else MAX_BACKOFF
+        seldom = refuses_for_good(error) or is_quota(error) or costs_somebody(error)
+        most = REFUSED_BACKOFF if seldom else MAX_BACKOFF
         down.next_real = turn.real + min(most, 2.0 ** min(10, down.attempts - 1))
     else:
         down.error = error

@@ -575,13 +575,13 @@ def test_a_relay_that_is_down_is_tried_by_one_message_with_longer_and_longer_bre
     assert world.progress["c"].accepted == 40
 
 
-def down_for_long() -> World:
+def down_for_long(said: str = "auth: 535 no such user") -> World:
     """A relay that refused everything so often that its next probe is minutes away."""
     world = silent(settings(connections=1, warm=True))
     world.give(*plan(gate_campaign(size=40, strategy=batch_strategy(40)), [10] * 4))
     for version in range(1, 10):
         world.give(result(last(world), version, begun=0, accepted=0, sent_on={}, unsent=last(world).ranges,
-                          stopped="relay_down", detail="auth: 535 no such user"))  # fmt: skip
+                          stopped="relay_down", detail=said))  # fmt: skip
         down = world.core.tables.relays["main"].down
         assert down is not None
         if version < 9:
@@ -589,6 +589,10 @@ def down_for_long() -> World:
             world.take(world.core.tick(world.now, world.real))
     assert hold(world).figures["next_try_seconds"] == 256.0
     return world
+
+
+def test_a_relay_whose_every_try_leaves_somebody_in_doubt_is_tried_seldom() -> None:
+    assert "next try" in hold(down_for_long("network: does not reply to any message")).detail
 
 
 @pytest.mark.parametrize(
