@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 
 from console.access import Access
 from console.explain import clean
+from schemas.progress import CampaignProgress
 from schemas.records import Alert
 from schemas.topics import ALERTS
 from streams.fenced.model import Input
@@ -43,6 +44,32 @@ def still_open(found: Iterable[Alert], now: datetime) -> list[Alert]:
         else:
             known[alert.id] = alert
     return [alert for alert in known.values() if alert.kind in LASTING or _of_today(alert, now)]
+
+
+def as_of_now(found: Iterable[Alert], progress: Iterable[CampaignProgress]) -> list[Alert]:
+    """The alerts `found`; those of a relay that is down with what it says by now, when that is not what it said first:
+    an alert is written once for each time that it is down. Pure."""
+    newest: dict[str, CampaignProgress] = {}
+    for one in progress:
+        if _error_of(one) and (one.relay not in newest or one.updated_at > newest[one.relay].updated_at):
+            newest[one.relay] = one
+    return [_with_newest(alert, newest.get(alert.relay or "")) for alert in found]
+
+
+def _error_of(progress: CampaignProgress) -> str:
+    """What the campaign's relay says that is down."""
+    holds = [hold for hold in progress.holds if hold.reason == "relay_down"]
+    return str(holds[0].figures.get("error") or "") if holds else ""
+
+
+def _with_newest(alert: Alert, progress: CampaignProgress | None) -> Alert:
+    if alert.kind != "relay_down" or alert.resolved or progress is None or progress.updated_at < alert.at:
+        return alert
+    error = _error_of(progress)
+    if error == alert.figures.get("error"):
+        return alert
+    detail = f"{alert.detail}; by now it says: {error}"
+    return alert.model_copy(update={"detail": detail, "figures": {**alert.figures, "error_now": error}})
 
 
 LASTING = frozenset({"relay_down", "in_doubt"})

@@ -29,12 +29,14 @@ def alerts(
 ) -> None:
     """Relays that refuse everything, used-up quotas, failed chunks and batches, recipients in doubt; oldest first.
 
-    With --open: a relay until it takes mail again, a quota until its UTC day has ended, doubt until nobody is in
-    doubt. Chunks and batches that failed have happened; they are never open."""
+    With --open: a relay, and what it says by now, until it takes mail again, a quota until its UTC day has ended, doubt
+    until nobody is in doubt. Chunks and batches that failed have happened; they are never open."""
     from console import alerts as known
     from console.access import Access
     from console.clock import installation_clock
     from console.domains import known_domain
+    from schemas.progress import CampaignProgress
+    from schemas.topics import CAMPAIGN_PROGRESS
 
     access = Access.open(config, say=say)
     name = known_domain(domain, access.settings.domains) if domain else None
@@ -43,7 +45,11 @@ def alerts(
             _show(alert, as_json=as_json)
         return
     found = list(known.alerts(access, name))
-    shown = known.still_open(found, installation_clock(access).now()) if only_open else found
+    shown = found
+    if only_open:
+        shown = known.still_open(found, installation_clock(access).now())
+        if any(alert.kind == "relay_down" for alert in shown):
+            shown = known.as_of_now(shown, access.newest(CAMPAIGN_PROGRESS, CampaignProgress).values())
     if as_json:
         print_json([alert.model_dump(mode="json") for alert in shown])
         return

@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console.alerts import line, still_open
+from console.alerts import as_of_now, line, still_open
 from console.domains import known_domain
 from console.errors import ConsoleError
+from schemas.batch import HoldReason
+from schemas.progress import CampaignProgress
 from schemas.records import Alert
 
 NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
@@ -44,6 +46,30 @@ def test_a_used_up_quota_is_open_until_its_day_ends_at_midnight_of_utc(figures: 
     assert still_open([used_up], midnight.astimezone(ZoneInfo("America/Bogota"))) == []
     back = used_up.model_copy(update={"resolved": True})
     assert still_open([used_up, back], NOW) == []
+
+
+def held(error: str, minutes: int, relay: str = "main", campaign_id: str = "c") -> CampaignProgress:
+    hold = HoldReason(reason="relay_down", detail="it cannot be used", figures={"relay": relay, "error": error})
+    return CampaignProgress(
+        campaign_id=campaign_id,
+        state="running",
+        relay=relay,
+        holds=(hold,),
+        updated_at=NOW + timedelta(minutes=minutes),
+    )
+
+
+def test_a_relay_that_is_down_is_shown_with_what_it_says_by_now() -> None:
+    first = alert("a", detail="relay main cannot be used: connect: refused").model_copy(
+        update={"relay": "main", "figures": {"error": "connect: refused"}}
+    )
+    (shown,) = as_of_now([first], [held("auth: 535 no", 5), held("connect: late", 3, campaign_id="d")])
+    assert shown.detail == "relay main cannot be used: connect: refused; by now it says: auth: 535 no"
+    assert shown.figures == {"error": "connect: refused", "error_now": "auth: 535 no"}
+    assert as_of_now([first], [held("connect: refused", 5), held("auth: 535 no", 9, "other")]) == [first]
+    assert as_of_now([first], [held("of another time", -5)]) == [first]
+    works = held("x", 9).model_copy(update={"holds": ()})
+    assert as_of_now([first], [works]) == [first]
 
 
 def test_a_domain_is_known_however_it_is_written_and_an_unknown_one_is_refused() -> None:
