@@ -1,4 +1,4 @@
-"""Addresses: which can be mailed, and the one spelling of each that duplicates are known by.
+"""Addresses: which can be mailed, and as what. (Duplicates are known by this in lower case: `clean.py`.)
 
 Syntax only, no DNS. A local part is a dot-atom, in any script (RFC 5322 section 3.2.3, RFC 6531
 section 3.3); quoted ones and address literals are refused, since no mailbox provider issues them and

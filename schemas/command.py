@@ -39,7 +39,10 @@ class CampaignCommand(UserModel):
     strategy: StrategySpec | None = Field(None, description="for action `strategy`: the one to go on with")
     resolution: Literal["resend", "drop", "accepted"] | None = Field(None, description="for action `resolve`")
     address: str | None = Field(
-        None, min_length=1, max_length=320, description="for action `resolve`: only who has this address"
+        None,
+        min_length=1,
+        max_length=320,
+        description="for action `resolve`: only who has this address, in capitals or not",
     )
     reason: str | None = Field(None, max_length=1000, description="shown to those who ask why")
 

@@ -44,7 +44,10 @@ def known_by(domain: str) -> str:
 
 
 def mailbox(address: str) -> str:
-    """The one spelling of an address that a person wrote. What is before the @ counts letter by letter, upper case
-    and lower case (RFC 5321 section 2.4)."""
+    """What an address is known by: the whole of it in lower case, its domain in A-labels.
+
+    Only a provider may say that A and a are one before the @ (RFC 5321 section 2.4), and nearly every one does: whoever
+    is looked for, listed twice or suppressed is known by this. On the wire an address stays as it was written.
+    """
     local, at, domain = address.strip().rpartition("@")
-    return f"{local}{at}{known_by(domain)}"
+    return f"{local}{at}{known_by(domain)}".lower()

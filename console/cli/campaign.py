@@ -241,7 +241,7 @@ def resolve(
         str | None,
         typer.Option(
             "--address",
-            help="Only this one of them; capitals count only when they tell two recipients apart.",
+            help="Only this one of them; capitals do not count.",
             show_default=False,
         ),
     ] = None,

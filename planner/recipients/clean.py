@@ -21,6 +21,10 @@ OnInvalid = Callable[[InvalidRow], None]
 FRAME = 1024
 """Bytes of a part besides its rows and its columns' names: never more."""
 
+SAME = "an earlier row has the same address, capitals aside"
+"""Only a provider knows whether it tells A@x.example and a@x.example apart, and hardly one does. Whoever is mailed is
+mailed as he was written first: on the wire a local part keeps its case (RFC 5321 section 2.4)."""
+
 
 class Clean(NamedTuple):
     """A recipient. `columns` begins with `email` and is the same object for rows of the same columns."""
@@ -81,7 +85,7 @@ class Cleaner:
         )
 
     def clean(self, rows: Iterable[Row | Broken]) -> Iterator[Clean]:
-        """Those who can be mailed, in order, each address once.
+        """Those who can be mailed, in order, each address once, whatever the case of its letters.
 
         Raises `SourceError` when `where` names a column that no row has.
         """
@@ -112,10 +116,10 @@ class Cleaner:
             except (AddressError, orjson.JSONEncodeError) as e:
                 self._leave_out(number, written, str(e))
                 continue
-            if add(address):
+            if add(address.lower()):
                 yield Clean(shape.columns, encoded)
             else:
-                self._leave_out(number, address, "an earlier row has the same address", "duplicate")
+                self._leave_out(number, address, SAME, "duplicate")
         if self._known:
             check_columns(self._where, self._known)
 

@@ -89,9 +89,8 @@ def _nobody(asked: Asked, campaign_id: str, address: str) -> str:
             f"Say it again when this is mended: {asked.aside}"
         )
     return (
-        f"resolve: nobody in doubt in campaign {campaign_id} has the address {address} (capital "
-        f"and small letters before the @ count); `rampa campaign recipients {campaign_id} --state "
-        "in_doubt` shows those there are"
+        f"resolve: nobody in doubt in campaign {campaign_id} has the address {address}; "
+        f"`rampa campaign recipients {campaign_id} --state in_doubt` shows those there are"
     )
 
 

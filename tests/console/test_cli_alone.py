@@ -245,7 +245,7 @@ def test_help_says_what_an_option_takes() -> None:
     plan, resolve = (" ".join(rampa(*w, "--help").stdout.split()) for w in (("plan",), ("campaign", "resolve")))
     assert "- reads JSON on standard input" in plan.replace("│ │ ", "")
     assert "takes only --accepted and --drop" in resolve
-    assert "capitals count only when" in resolve.replace("│ │ ", "")
+    assert "capitals do not count" in resolve.replace("│ │ ", "")
 
 
 def test_a_request_on_standard_input_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

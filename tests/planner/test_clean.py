@@ -15,6 +15,7 @@ from planner.recipients.clean import Cleaner
 from planner.recipients.seen import Seen
 from planner.recipients.where import text_of
 from schemas.batch import MAX_PART_BYTES
+from schemas.domain_names import mailbox
 from schemas.records import InvalidRow
 
 COLUMNS = ("name", "email", "status")
@@ -56,9 +57,24 @@ def test_each_row_that_is_left_out_is_named_with_its_number_and_reason() -> None
     assert (cleaner.recipients, cleaner.invalid, cleaner.duplicate) == (4, 2, 1)
 
 
-def test_the_local_part_keeps_its_case_and_two_cases_are_two_people() -> None:
-    good, _, _ = cleaned(rows(("A", "Ana@x.co", ""), ("B", "ana@x.co", "")))
-    assert len(good) == 2
+def test_two_cases_of_an_address_are_one_person_who_is_mailed_as_he_was_written_first() -> None:
+    spellings = ["Ana@x.co", "ana@X.co", "ANA@x.co", "José@x.co", "JOSÉ@x.co", "ana2@x.co"]
+    good, left_out, cleaner = cleaned(rows(*(("", spelling, "") for spelling in spellings)))
+    assert [g["email"] for g in good] == ["Ana@x.co", "José@x.co", "ana2@x.co"]
+    reason = "an earlier row has the same address, capitals aside"
+    assert [(r.row, r.kind, r.address, r.reason) for r in left_out] == [
+        (2, "duplicate", "ana@x.co", reason), (3, "duplicate", "ANA@x.co", reason),
+        (5, "duplicate", "JOSÉ@x.co", reason),
+    ]  # fmt: skip
+    assert (cleaner.recipients, cleaner.invalid, cleaner.duplicate) == (6, 0, 3)
+
+
+@given(st.lists(st.sampled_from(["Ana", "ana", "aNa", "İnci", "inci", "STRASSE", "straße", "ΣΑΣ", "σας"]), max_size=9))
+def test_whoever_is_found_by_an_address_is_the_one_whom_duplicates_left(local_parts: list[str]) -> None:
+    good, left_out, _ = cleaned(rows(*(("", f"{local}@Bücher.example", "") for local in local_parts)))
+    mailed = [mailbox(g["email"]) for g in good]
+    assert len(set(mailed)) == len(mailed)
+    assert {mailbox(row.address) for row in left_out} <= set(mailed)
 
 
 def test_a_row_that_is_invalid_does_not_make_the_next_one_a_duplicate() -> None:

@@ -263,9 +263,13 @@ def test_a_resolution_by_address_touches_nobody_else() -> None:
     _, facts, found = orders.resolve(journal, journal.pending[0], emails, NOON)
     assert ([f.ended.index for f in facts], found) == ([1], 1)
     _, facts, found = orders.resolve(
-        journal, control("resolve", 2, resolution="drop", address="P1@x.example"), emails, NOON
+        journal, control("resolve", 2, resolution="drop", address="P0@x.example"), emails, NOON
     )
-    assert (facts, found) == ([], 0)  # another mailbox, as far as anybody but its server knows
+    assert ([(f.ended.index, f.ended.email) for f in facts], found) == ([(0, "p0@x.example")], 1)  # capitals aside
+    _, facts, found = orders.resolve(
+        journal, control("resolve", 3, resolution="drop", address="p2@x.example"), emails, NOON
+    )
+    assert (facts, found) == ([], 0)
 
 
 def test_to_resend_to_an_address_makes_it_open_and_is_reported() -> None:
