@@ -101,7 +101,12 @@ def resolve(work: Work, request: CampaignRequest) -> PlannerInput:
 
 
 def plan_campaign(work: Work, request: CampaignRequest, campaign: Campaign) -> PlannerInput:
-    """Write the batches of a resolved campaign; what its owner is to be told."""
+    """Write the batches of a resolved campaign; what its owner is to be told.
+
+    Whatever that is, all that was written before is acknowledged by then: batches that were cut are announced before
+    the plan is taken back, and no part of them arrives after its tombstone. Raises `Cancelled`, `SourceUnavailable`
+    and errors of Kafka: then it is to be planned again, later.
+    """
     writer = Writer(work.ctx, work.producers, work.cancelled)
     source: Source | None = None
     plan = _Plan(work, campaign, writer)
@@ -111,8 +116,10 @@ def plan_campaign(work: Work, request: CampaignRequest, campaign: Campaign) -> P
     except SourceUnavailable:
         raise
     except SourceError as e:
+        refusal = work.refusal((Problem(field=_source_field(request), problem=str(e)),), plan.verdict(e, source))
+        writer.flush()
         work.leftovers.extend(writer.keys())
-        return work.refusal((Problem(field=_source_field(request), problem=str(e)),), plan.verdict(e, source))
+        return refusal
     else:
         return work.report(complete=plan.complete())
     finally:
