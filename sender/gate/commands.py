@@ -96,8 +96,7 @@ def _try_now(turn: Turn, relay: RelayRow) -> None:
     down.next_real = turn.real
     turn.changed(relay)
     turn.freed(relay)
-    for _, campaign_id in relay.queue:
-        turn.fresh(turn.tables.campaigns[campaign_id])
+    turn.news_of(relay)
 
 
 def _resume(turn: Turn, campaign: CampaignRow) -> None:

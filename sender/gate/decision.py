@@ -115,6 +115,12 @@ class Turn:
         relay.freed = True
         self.relays[relay.name] = relay
 
+    def news_of(self, relay: RelayRow) -> None:
+        """The relay works, or does not, or is tried: every campaign that queues for it is looked at, so that its hold
+        says how the relay is; so is every one in which somebody is deferred: its clock stands while it is down."""
+        for campaign_id in {c: None for _, c in relay.queue} | dict.fromkeys(sorted(relay.deferring)):
+            self.fresh(self.tables.campaigns[campaign_id])
+
     def dead(self, error: str) -> None:
         """The input cannot be used, and why."""
         self.out.dead.append(Dead(error))

@@ -205,18 +205,11 @@ def _relay_fails(turn: Turn, relay: RelayRow, permit: Permit, error: str) -> Non
         down.error = error
         return
     turn.tables.wake_real(relay.down.next_real if relay.down else turn.real, "relay", relay.name)
-    _tell_all(turn, relay)
+    turn.news_of(relay)
 
 
 def _relay_works(turn: Turn, relay: RelayRow) -> None:
     relay.down = None
     turn.changed(relay)
     turn.freed(relay)
-    _tell_all(turn, relay)
-
-
-def _tell_all(turn: Turn, relay: RelayRow) -> None:
-    """Every campaign that queues for the relay is looked at, so that its hold says how the relay is; so is every one
-    in which somebody is deferred: its clock stands meanwhile."""
-    for campaign_id in {c: None for _, c in relay.queue} | dict.fromkeys(sorted(relay.deferring)):
-        turn.fresh(turn.tables.campaigns[campaign_id])
+    turn.news_of(relay)
