@@ -41,6 +41,7 @@ def archive(turn: Turn, campaign: CampaignRow) -> None:
     campaign.archived_at = turn.now
     if campaign.batches:
         campaign.archived_real, campaign.kept = turn.real, list(campaign.totals)
+        campaign.kept_left_out = campaign.left_out
         campaign.kept_states = {state: n for state, n in campaign.states.items() if n}
     campaign.last_errors, campaign.pending, campaign.asked, campaign.orders = [], [], [], {}
     campaign.last_deferral = None  # all of these name recipients

@@ -125,6 +125,7 @@ class BatchRow:
     error: str | None = None
     alerted_round: int | None = None
     figures: Figures = derived((0, 0, 0, 0, 0, 0, 0))
+    left_out: int = derived(0)  # who has failed and is given up
     state: BatchState = derived("pending")
     shown_state: BatchState | None = derived(None)
     shown_real: float = derived(0.0)
@@ -153,7 +154,7 @@ class CampaignRow:
     interval: up to a step's batch size, in one or several permits; `release_left` is still to be permitted. `allowed`:
     seconds of allowed time up to `allowed_since`, from when on more is added (None: not now); kept while somebody is
     deferred. `doubt_alert`: id of the alert that it ended with recipients in doubt, while that is so. `kept`,
-    `kept_states`: what the rows of its batches added up to, once it is archived and they go."""
+    `kept_states`, `kept_left_out`: what the rows of its batches added up to, once it is archived and they go."""
 
     campaign_id: str
     relay: str
@@ -186,6 +187,7 @@ class CampaignRow:
     archived_real: float = 0.0
     kept: list[int] = field(default_factory=list)
     kept_states: dict[BatchState, int] = field(default_factory=dict)
+    kept_left_out: int = 0
     batches: dict[int, BatchRow] = derived(factory=dict)
     waiting: list[int] = derived(factory=list)  # negative batch numbers, ascending: the last one is the next
     ready: list[int] = derived(factory=list)  # the same, of batches with somebody to be released again now
@@ -194,6 +196,7 @@ class CampaignRow:
     again: set[str] = derived(factory=set)  # of these permits, those of recipients who were deferred before
     resting: set[int] = derived(factory=set)  # batches that wait for their `retry_real`
     totals: list[int] = derived(factory=lambda: [0] * 7)
+    left_out: int = derived(0)  # how many have failed and are given up
     states: dict[BatchState, int] = derived(factory=dict)
     hold: HoldReason | None = derived(None)
     held: int | None = derived(None)

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from schemas.batch import Batch, GateCampaign, HoldReason
 from schemas.progress import BatchCounts, CampaignProgress, Problem
 from sender.gate import eta, holds, quota
-from sender.gate import ranges as rs
 from sender.gate.decision import Turn
 from sender.gate.deferrals import hold_of, how_many, last_due
 from sender.gate.fast import made
@@ -136,7 +135,7 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
         in_flight=in_flight,
         accepted=accepted,
         failed=failed,
-        given_up=_given_up(campaign) if failed else 0,
+        given_up=campaign.left_out,
         in_doubt=in_doubt,
         cancelled=cancelled,
         batches=_counts(campaign),
@@ -151,11 +150,6 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
         last_errors=tuple(campaign.last_errors),
         updated_at=turn.now,
     )
-
-
-def _given_up(campaign: CampaignRow) -> int:
-    """How many of those who failed `rampa campaign retry` leaves out."""
-    return sum(rs.total(rs.common(b.failed, b.given_up)) for b in campaign.batches.values() if b.given_up)
 
 
 def _counts(campaign: CampaignRow) -> BatchCounts:

@@ -118,6 +118,10 @@ class Tables:
             for i, (new, old) in enumerate(zip(figures, batch.figures, strict=True)):
                 totals[i] += new - old
             batch.figures = figures
+        if batch.given_up:
+            left_out = rs.total(rs.common(failed_ranges(batch), batch.given_up))
+            campaign.left_out += left_out - batch.left_out
+            batch.left_out = left_out
         self._enlist(campaign, batch)
         return restate(campaign, batch)
 
@@ -159,6 +163,7 @@ class Tables:
                 self.wake_ended(campaign)
             if campaign.kept:  # it is archived, and some of its batches may be gone
                 campaign.totals, campaign.states = list(campaign.kept), dict(campaign.kept_states)
+                campaign.left_out = max(campaign.left_out, campaign.kept_left_out)
         for relay in self.relays.values():
             relay.freed = True
 

@@ -26,10 +26,11 @@ from schemas.strategy import Step, Strategy
 from sender.gate.core import GateCore
 from sender.gate.decision import Dead, Decision, GateInput
 from sender.gate.quota import domain_limit
-from sender.gate.rows import row_name
+from sender.gate.rows import CampaignRow, row_name
 from sender.gate.rows_json import to_json
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits
 from sender.gate.states import ENDED
+from sender.gate.tables import failed_ranges
 
 MONDAY = datetime(2026, 2, 2, 14, 0, tzinfo=UTC)
 """09:00 in Bogota."""
@@ -117,6 +118,14 @@ def settings(
         assume=assume,
         **more,
     )
+
+
+def left_out(campaign: CampaignRow) -> int:
+    """How many of those who failed are not tried again, counted one by one."""
+    return sum(
+        any(a <= i < b for a, b in batch.given_up)
+        for batch in campaign.batches.values() for start, end in failed_ranges(batch) for i in range(start, end)
+    )  # fmt: skip
 
 
 Answer = Callable[[datetime, Chunk, int], str | None]
@@ -265,8 +274,11 @@ class World:
         self.core = GateCore.restored(self.settings, self.speed, rows)  # type: ignore[arg-type]
         for campaign_id, campaign in before.tables.campaigns.items():
             again = self.core.tables.campaigns[campaign_id]
-            assert (again.totals, again.waiting, again.ready, again.deferring, set(again.permits)) == (
+            assert (
+                again.totals, again.waiting, again.ready, again.deferring, set(again.permits), again.left_out,
+            ) == (
                 campaign.totals, campaign.waiting, campaign.ready, campaign.deferring, set(campaign.permits),
+                campaign.left_out,
             )  # fmt: skip
         self.take(self.core.tick(self.now, self.real))
 
@@ -342,6 +354,8 @@ class World:
             progress = self.core.progress(campaign.campaign_id, self.now, self.real)
             assert progress.conserved() == progress.recipients
             assert min(campaign.totals) >= 0
+            assert campaign.left_out == left_out(campaign) or campaign.archived_at is not None
+            assert progress.given_up == campaign.left_out <= progress.failed
             assert sum(campaign.states.values()) == (sum(campaign.kept_states.values()) or len(campaign.batches))
         for row in tables.all_rows() if self.chance.random() < self.thorough else ():
             written, stands = self.store.get(row_name(row)), to_json(row)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from gate_world import MONDAY, batch_strategy, gate_campaign, plan, settings
+from gate_world import MONDAY, batch_strategy, gate_campaign, left_out, plan, settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -113,6 +113,8 @@ class Installation:
         self.store |= {key: json.dumps(to_json(row)) for key, row in decision.rows.items()}
         assert all(key == row_name(row) for key, row in decision.rows.items())
         assert all(p.conserved() == p.recipients for p in decision.progress)
+        for campaign in self.gate.tables.campaigns.values():
+            assert campaign.left_out == left_out(campaign) <= campaign.totals[3]
         self.chunks += [Input("chunks", 0, 0, b"k", order.encode(), (), 0) for order in decision.orders]
 
     def restart_gate(self) -> None:

@@ -74,6 +74,21 @@ def test_its_batches_are_forgotten_when_the_topic_has_forgotten_its_permits() ->
     assert progress.conserved() == progress.recipients == 40
 
 
+def test_whom_an_order_gave_up_is_counted_still_when_the_batches_are_forgotten() -> None:
+    world = world_of(outcomes={"accepted": 1.0, "failed": 1.0, "in_doubt": 2.0})
+    send(world)
+    world.run()
+    doubtful = world.progress["c"].in_doubt
+    world.command("resolve", resolution="drop")
+    world.run(until=MONDAY + timedelta(days=1))
+    assert 0 < world.progress["c"].given_up == doubtful < world.progress["c"].failed
+    for days in (31, 38):
+        world.run(until=MONDAY + timedelta(days=days))
+        world.restart_now()
+        assert world.core.progress("c", world.now, world.real).given_up == doubtful
+    assert rows(world) == 0
+
+
 def test_many_batches_are_forgotten_in_slices() -> None:
     world = world_of(forget_after=0.0, thorough=0.001)
     send(world, size=AT_ONCE + 10, batches=AT_ONCE + 10)
