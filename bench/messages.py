@@ -26,13 +26,14 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from schemas.campaign import Campaign, RecipientSource, ResolvedSchedule, ResolvedTemplate, SourceFingerprint
+from schemas.message_name import MessageName
 from schemas.strategy import Step, Strategy
 from sender.message.compile import compile_message
 from sender.message.dkim import signer
-from sender.message.envelope import MessageName
 
 RESULTS = Path(__file__).parent / "results" / "messages.json"
 NOW = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+KEY = bytes(range(32))
 NAMES = ("Ann", "José", "Mary-Jane", "Oluwaseun", "Li", "Zoë", "Bob", "François")
 COMPANIES = ("Acme & Sons", "Blue River Ltd", "Café du Nord", "O'Neill Partners", "Delta Works")
 CITIES = ("Leeds", "Zürich", "Porto", "Lyon", "Gdańsk", "Cork")
@@ -104,15 +105,17 @@ def compiled(html: str = HTML, key: Any = None) -> Make:
     if key is not None:
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         sign = signer("northwind.example", "r1", pem)
-    message = compile_message(campaign(html), unsubscribe="https://t.northwind.example", sign=sign)
-    filling = message.bind(COLUMNS, "spring", 7, 0)
+    message = compile_message(campaign(html), key=KEY, tracker="https://t.northwind.example", sign=sign)
+    filling = message.bind(COLUMNS, "spring", 7, 0, NOW.date())
     return lambda row, index: filling(row, index, NOW).content
 
 
 def by_name() -> Make:
     """Ours, from a mapping."""
-    message = compile_message(campaign(HTML), unsubscribe="https://t.northwind.example")
-    return lambda row, i: message.fill(dict(zip(COLUMNS, row, strict=True)), MessageName("spring", 7, i), NOW).content
+    message = compile_message(campaign(HTML), key=KEY, tracker="https://t.northwind.example")
+    return lambda row, i: (
+        message.fill(dict(zip(COLUMNS, row, strict=True)), MessageName("spring", 7, i), NOW.date(), NOW).content
+    )
 
 
 def email_message() -> Make:

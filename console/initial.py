@@ -55,6 +55,13 @@ assume = "none"
 # after = ["5min", "15min", "1h", "4h"]   # when they are tried again; the last holds for all that follow
 # give_up_after = "24h"            # of time in which sending is allowed; then they have failed ("0s": at once)
 
+# [tracker]
+# public_url = "https://t.bore.example"   # where it is reached from outside
+# keys = ["..."]                   # sign Message-IDs, return paths and links; without any, a key of the installation
+#                                  # does, which whoever may read its Kafka can make. The first signs, all verify: put
+#                                  # a new one first, and keep the old ones.
+#                                  # python -c "import secrets; print(secrets.token_urlsafe(32))"
+
 # [planner]
 # roots = ["recipients"]           # file:// recipients must lie below one of these; left out: anywhere
 

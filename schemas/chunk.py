@@ -9,6 +9,7 @@ from pydantic import Field
 
 from schemas.base import Instant, Model
 from schemas.batch import Pointer, PutOff, Range
+from schemas.calendar import local_day
 
 
 class Chunk(Model):
@@ -50,6 +51,11 @@ class Chunk(Model):
     def permitted(self) -> int:
         """How many messages it permits."""
         return sum(end - start for start, end in self.ranges)
+
+    def day(self) -> date:
+        """The sending domain's local day on which it was issued: that of all its messages, also when they are tried
+        again on the spot or by another owner. Raises a KeyError for a time zone that is not known here."""
+        return local_day(self.day_timezone, self.issued_at)
 
 
 class BatchControl(Model):

@@ -17,7 +17,7 @@ from sender.journal.spool_dead import boot_id, sweep
 from sender.message.compile import compile_message
 from sender.owner import Owner, Topics
 from sender.shell import Sending
-from sender.signing import return_path_of, signer_of
+from sender.signing import name_keys, return_path_of, signer_of
 from sender.traffic import Message, Readable
 from streams.context import Context
 from streams.fenced import Fenced, FencedProcessor, FencedSettings
@@ -134,6 +134,7 @@ def _sending(
     alive: Callable[[], bool],
 ) -> Sending:
     """What sends: relays, recipients and compiled messages."""
+    key = name_keys(ctx.settings, ctx.installation.id)[0]
     return Sending(
         ctx.kafka,
         ctx.topic(topics.BATCH_RECIPIENTS),
@@ -143,13 +144,15 @@ def _sending(
         suppressed=lambda address: suppressions.get(address) is not None,
         compile_campaign=lambda campaign: compile_message(
             campaign,
-            unsubscribe=None,  # a URL goes into mail once there is a tracker that answers it
+            key=key,
+            tracker=None,  # a URL goes into mail once there is a tracker that answers it
             sign=signer_of(ctx.settings, campaign.sending_domain),
             return_path=return_path_of(ctx.settings, campaign.sending_domain),
         ),
         post=post,
         alive=alive,
         spool=spool,
+        key=key,
     )
 
 

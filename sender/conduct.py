@@ -127,21 +127,16 @@ class Conduct:
         if isinstance(held.sought, BatchControl):
             self._carry_out(held, held.sought, known.emails, turn)
         elif held.sought == "late":
-            self._settle_late(held, chunk, known, turn)
+            self._settle_late(held, known, turn)
         elif held.run is None and (left := core.interrupted(held.journal)):
             clues = core.spools_of(held.journal, left)
-            outcomes = [
-                left_behind(chunk, i, known.emails.get(i, ""), turn.now, known.fates.get(i), clues.get(i)) for i in left
-            ]
+            outcomes = [left_behind(known, i, turn.now, known.fates.get(i), clues.get(i)) for i in left]
             self._take_outcomes(held, outcomes, turn)
             self._report(held, turn)
 
-    def _settle_late(self, held: Held, chunk: Chunk, known: Known, turn: Turn) -> None:
+    def _settle_late(self, held: Held, known: Known, turn: Turn) -> None:
         clues = late.unread(held.journal)
-        outcomes = [
-            left_behind(chunk, i, known.emails.get(i, ""), turn.now, fate, clues[i])
-            for i, fate in known.fates.items() if i in clues
-        ]  # fmt: skip
+        outcomes = [left_behind(known, i, turn.now, fate, clues[i]) for i, fate in known.fates.items() if i in clues]
         held.journal, facts = late.settle(held.journal, outcomes)
         held.journal = orders.awaiting(held.journal, outcomes)
         turn.tell(held, facts)

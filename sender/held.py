@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,13 +11,13 @@ import orjson
 
 from schemas.chunk import BatchControl, Chunk
 from schemas.journal import WINDOW
+from schemas.message_name import MessageName, message_id
 from sender.journal.recovery import settled_by
 from sender.journal.report import Stopped
 from sender.journal.rows import as_recorded
 from sender.journal.spool_evidence import Fate
 from sender.journal.values import BatchJournal, Clue, Ended
-from sender.message.envelope import MessageName, message_id
-from sender.traffic import BatchKey, prefetch_limit
+from sender.traffic import BatchKey, Known, prefetch_limit
 
 Sought = BatchControl | Literal["left", "late"]
 """For what addresses are looked up: an order, what a dead owner left intended, a spool that can be read at last."""
@@ -88,15 +89,23 @@ def decode(value: bytes | None) -> Chunk | BatchControl:
     return BatchControl.model_validate_json(value or b"")
 
 
-def left_behind(
-    chunk: Chunk, index: int, email: str, now: datetime, fate: Fate | None = None, clue: Clue | None = None
-) -> Ended:
-    """An index whose owner died. Without a `fate` nobody knows whether the provider took the message, until perhaps
-    the spool of the `clue` can be read."""
-    spool, round_ = clue or ("", chunk.round)
-    name = MessageName(chunk.campaign_id, chunk.batch_number, index, round_)
+def left_behind(known: Known, index: int, now: datetime, fate: Fate | None = None, clue: Clue | None = None) -> Ended:
+    """An index whose owner died, by what was looked up. Without a `fate` nobody knows whether the provider took the
+    message, until perhaps the spool of the `clue` can be read."""
     unknown = Ended(
-        index, "in_doubt", now, email=email, message_id=message_id(name, chunk.sending_domain), reason="unknown",
-        text="the process that was to send it ended before it recorded an outcome", recovered=True,
+        index, "in_doubt", now, email=known.emails.get(index, ""), message_id=known.message_ids.get(index, ""),
+        reason="unknown", text="the process that was to send it ended before it recorded an outcome", recovered=True,
     )  # fmt: skip
-    return unknown._replace(unread=spool) if fate is None else settled_by(unknown, fate)
+    return unknown._replace(unread=clue[0] if clue else "") if fate is None else settled_by(unknown, fate)
+
+
+def message_ids(chunk: Chunk, indices: Sequence[int], clues: Mapping[int, Clue], key: bytes) -> dict[int, str]:
+    """The Message-IDs of what was begun under this permit, by index.
+
+    Of one begun in another round, or whom this permit does not name, none: the day of that permit is not known any
+    more, and an id with the wrong day would be nobody's. Raises what `Chunk.day` raises.
+    """
+    day, mine = chunk.day(), {i for start, end in chunk.ranges for i in range(start, end)}
+    known = [i for i in indices if i in mine and (i not in clues or clues[i][1] == chunk.round)]
+    names = (MessageName(chunk.campaign_id, chunk.batch_number, i, chunk.round) for i in known)
+    return {name.index: message_id(name, day, chunk.sending_domain, key) for name in names}

@@ -63,9 +63,9 @@ class PipedRun(Run[Line]):
     # --- its lines
 
     async def _prepare(self, compiled: Compiled) -> None:
-        chunk = self.chunk
+        chunk, day = self.chunk, self.chunk.day()
         for part in await self.around.parts(chunk):
-            filling = compiled.bind(part.columns, chunk.campaign_id, chunk.batch_number, chunk.round)
+            filling = compiled.bind(part.columns, chunk.campaign_id, chunk.batch_number, chunk.round, day)
             self._tables.append(_table(part, filling))
 
     async def _work(self, compiled: Compiled) -> None:  # noqa: ARG002 - bound to the tables already

@@ -19,6 +19,7 @@ from schemas.campaign import Campaign
 from schemas.chunk import Chunk
 from sender.addresses import addresses
 from sender.gathering import Gathering
+from sender.held import message_ids
 from sender.journal.report import Stopped
 from sender.journal.spool import Slip, Spool
 from sender.journal.spool_dead import Evidence, boot_id, read_dead
@@ -63,9 +64,12 @@ class Sending:
         post: Callable[[Message | Readable], None],
         alive: Callable[[], bool],
         spool: Spool | None = None,
+        key: bytes = b"",
     ) -> None:
-        """`post` and `alive` are called in the event loop's thread and must not block."""
+        """`post` and `alive` are called in the event loop's thread and must not block. `key` is the one with which
+        `compile_campaign` signs names."""
         self._settings = relays
+        self._key = key
         self._campaign = campaign
         self._compile = compile_campaign
         self._post = post
@@ -247,7 +251,10 @@ class Sending:
             evidence = await self._evidence(spool)
             if evidence is not None:
                 fates[index] = evidence.of(chunk.campaign_id, chunk.batch_number, index, round_)
-        self._post(Known((chunk.campaign_id, chunk.batch_number), look, emails, fates))
+        ids: dict[int, str] = {}
+        with suppress(LookupError, ValueError, OSError):  # a time zone that is not known here
+            ids = message_ids(chunk, indices, clues, self._key)
+        self._post(Known((chunk.campaign_id, chunk.batch_number), look, emails, fates, ids))
 
     async def _try_spools(self, names: Sequence[str]) -> None:
         for name in names:

@@ -1,7 +1,8 @@
-"""What the settings say of a domain's mail: the DKIM key that signs it, and where its bounces go."""
+"""What the settings say of a domain's mail: the keys that sign it and its names, and where its bounces go."""
 
 from __future__ import annotations
 
+from schemas.message_name import signing_keys
 from sender.message.address import wire_address
 from sender.message.compile import Sign
 from sender.message.dkim import KeyProblem, signer
@@ -22,6 +23,11 @@ def signer_of(settings: Settings, domain: str) -> Sign | None:
         except OSError as e:
             raise KeyProblem(f"the DKIM key of {domain} cannot be read: {e}") from None
     return signer(wire_address(f"x@{domain}")[0][2:], dkim.selector, pem)
+
+
+def name_keys(settings: Settings, installation_id: str) -> tuple[bytes, ...]:
+    """The keys of the names of messages: the first signs, all verify."""
+    return signing_keys([key.get_secret_value() for key in settings.tracker.keys], installation_id)
 
 
 def return_path_of(settings: Settings, domain: str) -> str | None:

@@ -68,13 +68,15 @@ class Drained:
 class Known:
     """The answer to `look_up`: the addresses of the indices; an empty one could not be read.
 
-    `fates`: what spools prove of them. One that is not there may have been on a wire.
+    `fates`: what spools prove of them. One that is not there may have been on a wire. `message_ids`: of those that
+    were begun under the present permit.
     """
 
     batch: BatchKey
     look: int
     emails: Mapping[int, str]
     fates: Mapping[int, Fate] = field(default_factory=dict)
+    message_ids: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from schemas.message_name import MessageName
 from schemas.template.errors import RowError
 from sender.journal.values import Ended
-from sender.message.envelope import Envelope, MessageName
+from sender.message.envelope import Envelope
 from sender.relays import Connection, Outcome
 from sender.smtp.errors import RelayRefuses
 from sender.verdicts import heard, reread
@@ -29,10 +30,10 @@ BAD_ROW = (RowError, ValueError, ArithmeticError, LookupError, TypeError, Recurs
 class Compiled(Protocol):
     """A template that is ready to be filled."""
 
-    def fill(self, recipient: Mapping[str, Any], name: MessageName, date: datetime) -> Envelope:
-        """The message to one recipient, dated in real time. Raises RowError."""
+    def fill(self, recipient: Mapping[str, Any], name: MessageName, day: date, date: datetime) -> Envelope:
+        """The message to one recipient, named for the permit's day, dated in real time. Raises RowError."""
 
-    def bind(self, columns: Sequence[str], campaign_id: str, batch_number: int, round_: int) -> Filling:
+    def bind(self, columns: Sequence[str], campaign_id: str, batch_number: int, round_: int, day: date) -> Filling:
         """The same for many rows with these columns."""
 
 
@@ -42,6 +43,7 @@ class Worker:
     def __init__(self, run: SingleRun, compiled: Compiled) -> None:
         self._run = run
         self._compiled = compiled
+        self._day = run.chunk.day()
         self._connection: Connection | None = None
         self.wrote = False
         """Whether a message is on the wire whose outcome is not known."""
@@ -87,7 +89,7 @@ class Worker:
             return None
         name = MessageName(chunk.campaign_id, chunk.batch_number, index, chunk.round)
         try:
-            envelope = self._compiled.fill(row, name, datetime.now(UTC))  # the Date header tells real time
+            envelope = self._compiled.fill(row, name, self._day, datetime.now(UTC))  # the Date header tells real time
         except BAD_ROW as e:
             if not isinstance(e, RowError):
                 log.exception("permit %s, index %d: its message cannot be made", chunk.permit_id, index)

@@ -10,10 +10,12 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from sender.message.envelope import Envelope, MessageName, message_id
+from schemas.message_name import MessageName, message_id
+from sender.message.envelope import Envelope
 from streams.settings import RelaySettings
 
 ACCOUNT = {
@@ -133,7 +135,7 @@ def envelope(
 ) -> Envelope:
     """A message of campaign c.1."""
     name = MessageName("c.1", 2, index, 3)
-    return Envelope("hi@bore.example", to, content, message_id(name, "bore.example"))
+    return Envelope("hi@bore.example", to, content, message_id(name, date(2026, 2, 28), "bore.example", b"a key"))
 
 
 def settings(url: str, **more: Any) -> RelaySettings:

@@ -21,7 +21,7 @@ def create(config: Config = None) -> None:
     kafka = kafka_of(settings)
     wait_for_broker(kafka, 60, say)
     record = install(settings, kafka)
-    out.print(f"All topics are there: {record.partitions} partitions each, installation {record.id}.")
+    out.print(f"All topics are there: {record.partitions} partitions each, installation {record.id[:8]}.")
 
 
 @app.command("list", epilog="Example: rampa topics list")

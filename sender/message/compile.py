@@ -14,15 +14,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
 from schemas.campaign import Campaign
+from schemas.message_name import MessageName, Tokens, message_tokens
 from schemas.template.errors import RowError
 from sender.message.address import wire_address
 from sender.message.bodies import alternative, part
-from sender.message.envelope import Envelope, MessageName, message_tokens
+from sender.message.envelope import Envelope
 from sender.message.fast import Letter
 from sender.message.headers import date_header, mailbox_header, one_line, plain_header, text_header
 from sender.message.parts import ODD
@@ -35,7 +36,7 @@ Sign = Callable[[bytes, datetime], bytes]
 Filling = Callable[[Sequence[object], int, datetime], Envelope]
 """(row, index in the batch, date) to the message. Raises `RowError`."""
 
-Bound = tuple[tuple[str, ...], str, int, int]
+Bound = tuple[tuple[str, ...], str, int, int, date]
 MAX_TABLES = 16
 """Orders of columns, and batches, for which the fast way is kept ready."""
 
@@ -50,11 +51,14 @@ class CompiledMessage:
     """Of Message-IDs: the sending domain, an A-label."""
     fixed: bytes
     """The headers that never change, each with its line end."""
-    unsubscribe: str | None
+    tracker: str | None
+    """The URL that those to unsubscribe begin with."""
     answers: str
     """Where a `mailto:` to unsubscribe goes."""
     smtputf8: bool
     boundary: str
+    key: bytes = field(repr=False)
+    """What signs names."""
     sign: Sign | None = None
     return_path: Callable[[str], str] | None = None
     """From what stands before the `@` of a Message-ID to the envelope's sender; None: it is `mail_from`."""
@@ -63,29 +67,30 @@ class CompiledMessage:
     cores: dict[tuple[str, ...], Core] = field(default_factory=dict, compare=False, repr=False)
     bound: dict[Bound, Filling] = field(default_factory=dict, compare=False, repr=False)
 
-    def fill(self, recipient: Mapping[str, object], name: MessageName, date: datetime) -> Envelope:
-        """The message of one row (which has an `email`), dated `date` (real time, not the installation's).
+    def fill(self, recipient: Mapping[str, object], name: MessageName, day: date, date: datetime) -> Envelope:
+        """The message of one row (which has an `email`), named for `day` (the sending domain's, of its permit) and
+        dated `date` (real time, not the installation's).
 
-        The same row, name and date give the same bytes. Raises `RowError`, which says what of the row is
+        The same row, name, day and date give the same bytes. Raises `RowError`, which says what of the row is
         wrong: an address that is none, a variable that it lacks, a line break in a header, a loop that
         does not end.
         """
         columns = tuple(recipient) if self.letter is None else self.letter.names
-        of = columns, name.campaign_id, name.batch_number, name.round
+        of = columns, name.campaign_id, name.batch_number, name.round, day
         if of not in self.bound:
             if len(self.bound) >= MAX_TABLES:
                 self.bound.clear()
             self.bound[of] = self.bind(*of)
         return self.bound[of]([recipient.get(column) for column in columns], name.index, date)
 
-    def bind(self, columns: Sequence[str], campaign_id: str, batch_number: int, round_: int) -> Filling:
-        """What makes messages of one batch and round, of rows that are lists in the order of `columns`.
+    def bind(self, columns: Sequence[str], campaign_id: str, batch_number: int, round_: int, day: date) -> Filling:
+        """What makes messages of one batch, round and day, of rows that are lists in the order of `columns`.
 
         It gives what `fill` gives. Bind once for many rows, and hand it the same `date` object for as long
         as it may be the same: then it is written once.
         """
         core = self._core(tuple(columns))
-        token = message_tokens(campaign_id, batch_number, round_, self.domain)
+        tokens = message_tokens(campaign_id, batch_number, round_, day, self.key)
         sign, return_path = self.sign, self.return_path
         written: datetime | None = None
         header = b""
@@ -95,36 +100,37 @@ class CompiledMessage:
             if date is not written:
                 written, header = date, date_header(date)
             envelope = None
-            named = token(index)
+            named = tokens(index)
             if core is not None:
                 with suppress(*ODD):
                     envelope = core(row, named, header)
             if envelope is None:
                 envelope = self.fill_slowly(dict(zip(columns, row, strict=False)), named, header)
             if return_path is not None:
-                envelope = envelope._replace(mail_from=return_path(named))
+                envelope = envelope._replace(mail_from=return_path(named.mail))
             return envelope if sign is None else envelope._replace(content=sign(envelope.content, date))
 
         return filling
 
-    def fill_slowly(self, row: Mapping[str, object], token: str, date: bytes) -> Envelope:
+    def fill_slowly(self, row: Mapping[str, object], tokens: Tokens, date: bytes) -> Envelope:
         """One row's message, unsigned, without the fast way; `date` is its header. Raises `RowError`."""
         rcpt_to, utf8 = wire_address(_address_of(row))
         read = self.template.split(row)
+        named = f"<{tokens.mail}@{self.domain}>"
         content = b"".join(
             (
                 date,
-                plain_header("Message-ID", f"<{token}@{self.domain}>"),
+                plain_header("Message-ID", named),
                 self.fixed,
                 mailbox_header("To", rcpt_to),
                 text_header("Subject", read.subject),
-                self._unsubscribe_headers(quote(token, safe="")),
+                self._unsubscribe_headers(quote(tokens.url, safe="")),
                 b"MIME-Version: 1.0\r\n",
                 self._body(read),
             )
         )
         content = content if content.endswith(b"\r\n") else content + b"\r\n"
-        return Envelope(self.mail_from, rcpt_to, content, f"<{token}@{self.domain}>", self.smtputf8 or utf8, True)
+        return Envelope(self.mail_from, rcpt_to, content, named, self.smtputf8 or utf8, True)
 
     def _core(self, columns: tuple[str, ...]) -> Core | None:
         if self.letter is None:
@@ -149,12 +155,10 @@ class CompiledMessage:
 
     def _unsubscribe(self) -> Unsubscribe:
         mail = f"<mailto:{quote(self.answers, safe='@+.')}?subject=unsubscribe%20"
-        if self.unsubscribe is None:
+        if self.tracker is None:
             return Unsubscribe((mail,), b"")
         one_click = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
-        return Unsubscribe(
-            (f"<{self.unsubscribe}/u/", mail), one_click if self.unsubscribe.startswith("https://") else b""
-        )
+        return Unsubscribe((f"<{self.tracker}/u/", mail), one_click if self.tracker.startswith("https://") else b"")
 
     def prepared(self) -> CompiledMessage:
         """The same with the fast way, when its template has no need of the engine."""
@@ -167,13 +171,15 @@ class CompiledMessage:
 
 
 def compile_message(
-    campaign: Campaign, *, unsubscribe: str | None = None, sign: Sign | None = None, return_path: str | None = None
-) -> CompiledMessage:
+    campaign: Campaign, *, key: bytes = b"", tracker: str | None = None, sign: Sign | None = None,
+    return_path: str | None = None,
+) -> CompiledMessage:  # fmt: skip
     """The message of `campaign`. Do it once a campaign: it costs milliseconds.
 
-    `unsubscribe` is the tracker's public URL (`https://t.bore.example`); None: there is no tracker. `sign`
-    puts a signature before each message (`dkim.py`). `return_path`: the mailbox that bounces come back to, each to
-    a subaddress that names its message (`verp.py`); None: to From.
+    `key` signs the names of its messages (`signing_keys`); without it anybody can make them, which does for a look.
+    `tracker` is the tracker's public URL (`https://t.bore.example`); None: there is none. `sign` puts a signature
+    before each message (`dkim.py`). `return_path`: the mailbox that bounces come back to, each to a subaddress that
+    names its message (`verp.py`); None: to From.
     Raises `TemplateError` (which part, which line), or `RowError` when From, Reply-To or `return_path` is no address.
     """
     template = compile_template(campaign.template)
@@ -189,7 +195,7 @@ def compile_message(
     # `=_` is in no quoted-printable or base64 body (RFC 2045, 6.7), so one boundary does for all.
     boundary = "=_" + hashlib.blake2b(campaign.campaign_id.encode(), digest_size=12).hexdigest()
     return CompiledMessage(
-        template, mail_from, domain, fixed, (unsubscribe or "").rstrip("/") or None, answers, utf8, boundary, sign,
+        template, mail_from, domain, fixed, (tracker or "").rstrip("/") or None, answers, utf8, boundary, key, sign,
         return_paths(return_path) if return_path is not None else None,
     ).prepared()  # fmt: skip
 

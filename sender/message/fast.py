@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from schemas.message_name import Tokens
 from sender.message.conditions import Declined
 from sender.message.envelope import Envelope
 from sender.message.parts import CompiledPart, Variant
@@ -45,7 +46,7 @@ class Letter:
         at = {name: n for n, name in enumerate(columns)}
         cores: dict[tuple[Key, ...], Core] = {}
 
-        def core(row: Sequence[object], token: str, date: bytes) -> Envelope | None:
+        def core(row: Sequence[object], tokens: Tokens, date: bytes) -> Envelope | None:
             chosen = [part.variant(lambda name: row[at[name]] if name in at else None) for part in parts]
             key = tuple([one for one, _ in chosen])
             found = cores.get(key)
@@ -53,7 +54,7 @@ class Letter:
                 if len(cores) >= MAX_WRITTEN:
                     return None
                 found = cores[key] = self._written(columns, [variant for _, variant in chosen]) or _declining
-            return found(row, token, date)
+            return found(row, tokens, date)
 
         return core
 
@@ -68,5 +69,5 @@ def _nothing(_: str) -> object:
     return None
 
 
-def _declining(_row: Sequence[object], _token: str, _date: bytes) -> Envelope | None:
+def _declining(_row: Sequence[object], _tokens: Tokens, _date: bytes) -> Envelope | None:
     return None

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
+from schemas.message_name import Tokens
 from schemas.template.budget import MAX_OUTPUT
 from sender.message.address import wire_address
 from sender.message.bodies import SOFT, in_base64, octets, part_headers, piece
@@ -22,8 +23,8 @@ from sender.message.headers import one_line, text_header
 from sender.message.parts import Variant
 from sender.message.simple import Flat, Value, address_in_url, tame, tame_in_url, wide
 
-Core = Callable[[Sequence[object], str, bytes], Envelope | None]
-"""(row, what stands before the @ of its Message-ID, Date header) to its message; None, or what it raises: the row is
+Core = Callable[[Sequence[object], Tokens, bytes], Envelope | None]
+"""(row, the message's name in its two forms, Date header) to its message; None, or what it raises: the row is
 out of the ordinary."""
 
 _REMEMBERED = 512
@@ -78,7 +79,12 @@ class Writer:
         """The function."""
         out = self._content()
         subject = self._subject()
-        lines = ["def core(row, token, date):", " if '=' in token: return None", " t = token.encode()"]
+        lines = [
+            "def core(row, tokens, date):",
+            " mail, url = tokens",
+            " if '=' in mail: return None",
+            " t = url.encode()",
+        ]
         lines.append(f" rcpt, utf8 = wire({self._cell('email')})")
         for name, uses in self.values.items():
             lines += self._variable(name, uses)
@@ -86,7 +92,7 @@ class Writer:
         lines += [f" content = b''.join(({','.join(self._expressions(out))},))", " if len(content) > most: return None"]
         if len(self.bodies) == 1:
             lines.append(" if content[-2:] != b'\\r\\n': content += b'\\r\\n'")
-        lines.append(" return new(Envelope, (mail_from, rcpt, content, '<' + token + at, smtputf8 or utf8, True))")
+        lines.append(" return new(Envelope, (mail_from, rcpt, content, '<' + mail + at, smtputf8 or utf8, True))")
         self.objects |= {
             "wire": wire_address, "most": MAX_OUTPUT, "new": tuple.__new__, "Envelope": Envelope, "tame": tame,
             "tame_in_url": tame_in_url, "address_in_url": address_in_url, "wide": wide, "b2a_qp": b2a_qp,
@@ -102,7 +108,8 @@ class Writer:
 
     def _content(self) -> list[bytes | str]:
         frame = self.frame
-        out: list[bytes | str] = ["date", b"Message-ID: <", "t", f"@{frame.domain}>\r\n".encode(), frame.fixed]
+        out: list[bytes | str] = ["date", b"Message-ID: <", "mail.encode()", f"@{frame.domain}>\r\n".encode()]
+        out.append(frame.fixed)
         out += [b"To: ", "rcpt.encode()", b"\r\n", "subject"]
         out += [*self._unsubscribe(), b"MIME-Version: 1.0\r\n"]
         if len(self.bodies) == 1:

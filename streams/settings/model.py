@@ -52,11 +52,29 @@ class DeferralSettings(Section):
         return after
 
 
+MIN_KEY = 16
+"""Characters of a key that nobody guesses."""
+
+
 class TrackerSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8081, ge=0, le=65535)
     public_url: str | None = None
-    keys: tuple[SecretStr, ...] = ()
+    keys: tuple[SecretStr, ...] = Field(
+        (), description="what signs the names of messages in Message-IDs, return paths and URLs: the first signs, all "
+        "verify, and after them one that every installation has",
+    )  # fmt: skip
+
+    @field_validator("keys")
+    @classmethod
+    def _keys_are_hard_to_guess(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for n, key in enumerate(keys, 1):
+            if len(key.get_secret_value().strip()) < MIN_KEY:
+                raise ValueError(
+                    f"key {n} has fewer than {MIN_KEY} characters, so it could be guessed; make one by "
+                    'python -c "import secrets; print(secrets.token_urlsafe(32))", or leave keys out'
+                )
+        return keys
 
 
 class ConsoleSettings(Section):

@@ -28,6 +28,7 @@ from streams.context import Context
 from streams.settings import Settings
 from streams.table import TopicReader
 
+INSTALLATION = "i"
 USED = (
     topics.CAMPAIGNS, topics.SUPPRESSIONS, topics.BATCH_RECIPIENTS, topics.CHUNKS, topics.SEND_JOURNAL,
     topics.GATE_INPUTS, topics.MAIL_EVENTS,
@@ -64,7 +65,7 @@ def context(kafka: Kafka, these: Settings, slot: str, data: Path) -> Context:
     """What a sender process is given."""
     now = datetime.now(UTC)
     clock = ClockRecord(epoch_real=0, epoch_virtual=0)
-    record = InstallationRecord(id="i", partitions=4, clock=clock, product_version="0", created_at=now)
+    record = InstallationRecord(id=INSTALLATION, partitions=4, clock=clock, product_version="0", created_at=now)
     return Context(these.model_copy(update={"data": data}), kafka, REAL, record, slot, data / slot)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import Context
+from datetime import date
 from typing import Any, TypeVar, TypeVarTuple
 
 import pytest
@@ -15,7 +16,9 @@ from journals import chunk
 from schemas.batch import Pointer
 from schemas.campaign import Campaign
 from schemas.chunk import Chunk
+from schemas.message_name import MessageName, message_id
 from sender import addresses
+from sender.held import message_ids
 from sender.recipients import RecipientsError, RecipientsLate
 from sender.shell import Sending
 from sender.traffic import Known, Message, Readable
@@ -27,6 +30,7 @@ from streams.fetch import Fetcher
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+NAMES_KEY = b"a key"
 PARTS = (Pointer(partition=0, offset=0, start=0, count=5), Pointer(partition=0, offset=1, start=5, count=5))
 
 
@@ -126,7 +130,7 @@ def sending() -> Iterator[tuple[Sending, list[Message | Readable]]]:
     said: list[Message | Readable] = []
     one = Sending(
         Kafka("nowhere.invalid:9"), "batch.recipients", {}, REAL, campaign=lambda _: None,
-        suppressed=lambda _: False, compile_campaign=_no_message, post=said.append, alive=lambda: True,
+        suppressed=lambda _: False, compile_campaign=_no_message, post=said.append, alive=lambda: True, key=NAMES_KEY,
     )  # fmt: skip
     yield one, said
     one._recipients.close()
@@ -143,7 +147,25 @@ def test_a_look_up_always_has_an_answer(
     one, said = sending
     monkeypatch.setattr(one._recipients, "row", Rows(i1=trouble).row)
     at_once(one._look_up(7, chunk(pointers=PARTS), [1], {}))
-    assert said == [Known(("c", 1), 7, {1: email}, {})]
+    known = message_id(MessageName("c", 1, 1), date(2026, 2, 2), "bore.example", NAMES_KEY)
+    assert said == [Known(("c", 1), 7, {1: email}, {}, {1: known})]
+
+
+def test_only_what_was_begun_under_the_permit_has_a_message_id_that_is_known() -> None:
+    permit = chunk(ranges=((0, 3),), round=1)
+    ids = message_ids(permit, [0, 1, 2, 3], {0: ("spool", 1), 1: ("spool", 0)}, NAMES_KEY)
+    name = MessageName("c", 1, 0, 1)
+    assert ids.keys() == {0, 2}
+    assert ids[0] == message_id(name, permit.day(), "bore.example", NAMES_KEY)
+
+
+def test_a_look_up_has_an_answer_also_when_the_day_cannot_be_told(
+    sending: tuple[Sending, list[Message | Readable]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, said = sending
+    monkeypatch.setattr(one._recipients, "row", Rows().row)
+    at_once(one._look_up(7, chunk(pointers=PARTS, day_timezone="Nowhere/At_All"), [1], {}))
+    assert said == [Known(("c", 1), 7, {1: "p1@x.example"})]
 
 
 def test_a_consumer_that_cannot_be_made_is_a_broker_that_is_not_there() -> None:

@@ -13,7 +13,9 @@ from sender.journal import core, late, orders, rows
 from sender.journal.spool_evidence import MAY_HAVE_BEGUN, NEVER_BEGUN, Fate
 from sender.journal.spool_lines import SpoolEnd
 from sender.journal.values import BatchJournal, Ended
+from sender.traffic import Known
 
+KEY = ("c", 1)
 END = SpoolEnd("accepted", NOON + timedelta(minutes=1), 2, 250, "2.0.0", "", "Ok", "id-7")
 REFUSED = SpoolEnd("failed", NOON, 1, 550, "5.1.1", "bad_mailbox", "no such user")
 
@@ -23,7 +25,7 @@ def taken_over(fates: dict[int, Fate] | None = None) -> BatchJournal:
     journal, _, _ = core.take_permit(None, chunk(), NOON)
     journal, begun = core.begin(journal, 10, NOON, "spool-1")
     clues = core.spools_of(journal, begun)
-    left = [left_behind(chunk(), i, f"p{i}@x.example", NOON, (fates or {}).get(i), clues[i]) for i in begun]
+    left = [left_behind(Known(KEY, 1, {}), i, NOON, (fates or {}).get(i), clues[i]) for i in begun]
     journal, _ = core.ended(journal, left)
     return core.finish(journal, NOON, "done")[0]
 
@@ -31,7 +33,7 @@ def taken_over(fates: dict[int, Fate] | None = None) -> BatchJournal:
 def told(journal: BatchJournal, fates: dict[int, Fate]) -> Any:
     clues = late.unread(journal)
     return late.settle(
-        journal, [left_behind(chunk(), i, "", NOON, fate, clues.get(i, ("", 0))) for i, fate in fates.items()]
+        journal, [left_behind(Known(KEY, 1, {}), i, NOON, fate, clues.get(i)) for i, fate in fates.items()]
     )
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from journals import chunk
 
+from schemas.message_name import MessageName
 from sender.gathering import Gathering
 from sender.line import Line, LineRelay
-from sender.message.envelope import Envelope, MessageName
+from sender.message.envelope import Envelope
 from sender.piped import PipedRun
 from sender.recipients import Part
 from sender.smtp.pool import ConnectionPool
@@ -30,12 +31,11 @@ from streams.settings import RelaySettings
 class Plain:
     """The same few words to everybody."""
 
-    def fill(self, recipient: Mapping[str, Any], name: MessageName, date: datetime) -> Envelope:
-        return self.bind(list(recipient), name.campaign_id, name.batch_number, name.round)(
-            list(recipient.values()), name.index, date
-        )
+    def fill(self, recipient: Mapping[str, Any], name: MessageName, day: date, date: datetime) -> Envelope:
+        filling = self.bind(list(recipient), name.campaign_id, name.batch_number, name.round, day)
+        return filling(list(recipient.values()), name.index, date)
 
-    def bind(self, columns: Sequence[str], campaign_id: str, batch_number: int, round_: int) -> Filling:  # noqa: ARG002
+    def bind(self, *_: object) -> Filling:
         def filling(row: Sequence[object], index: int, date: datetime) -> Envelope:
             return Envelope("b@bore.example", str(row[0]), b"Subject: x\r\n\r\nHola\r\n", f"<{index}@bore.example>")
 

@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sending import Gate, people, recipients_of
+from sending import INSTALLATION, Gate, people, recipients_of
 from waiting import eventually
 
 from schemas.batch import Range
-from schemas.chunk import ChunkResult
+from schemas.chunk import Chunk, ChunkResult
+from schemas.message_name import MessageName, parse_message_id, signing_keys
 from schemas.topics import SEND_JOURNAL
 from sender.traffic import prefetch_limit
 from simulator.process import SimulatorProcess
@@ -74,6 +75,16 @@ class Senders:
         self.gate.until(N)
         assert self.gate.kinds() == Counter({"accepted": result.accepted, "in_doubt": len(doubt)}) + Counter()
 
+    def named(self, chunk: Chunk) -> None:
+        """Every event so far, all of this permit, has the Message-ID that was on the wire, also when another process
+        wrote it than the one that sent."""
+        wire = {to: record.message_id for record in self.mailbox.records() for to in record.recipients}
+        for event in self.gate.events:
+            name = MessageName("c", chunk.batch_number, event.recipient_index, chunk.round)
+            found = parse_message_id(event.message_id, signing_keys([], INSTALLATION))
+            assert found == (name, chunk.day(), "bore.example")
+            assert wire.get(event.recipient, event.message_id) == event.message_id
+
     def settled_late(self, result: ChunkResult) -> None:
         """A spool that can be read at last says of all but those on a wire what became of them."""
 
@@ -123,6 +134,7 @@ def test_after_kill_nine_nobody_is_mailed_twice_and_only_what_was_on_a_wire_is_i
     senders.start("s1")
     result = senders.gate.final(chunk, 90)
     senders.settled(result)
+    senders.named(chunk)
     assert before < N
     assert len(_indices(result.in_doubt)) <= CONNECTIONS  # one message on each wire: no CHUNKING here
     spools = list((senders.directory / "spool").glob("*.lock"))
@@ -195,6 +207,9 @@ def test_what_a_suspended_sender_left_in_doubt_is_settled_when_it_dies_also_by_a
     senders.start("s2")
     result = senders.gate.final(chunk, 90)
     assert result.in_doubt  # it had not ended, so somebody was intended
+    senders.gate.until(result.accepted + len(_indices(result.in_doubt)))
+    assert senders.gate.kinds()["in_doubt"]
+    senders.named(chunk)
     senders.signal("s2", signal.SIGTERM)
     assert senders.running["s2"].wait(20) == 0
     senders.start("s3")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import email
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.policy import default
 from typing import Any
 
 from schemas.campaign import Campaign, RecipientSource, ResolvedSchedule, ResolvedTemplate, SourceFingerprint
+from schemas.message_name import MessageName
 from schemas.strategy import Step, Strategy
 from sender.message.compile import compile_message
-from sender.message.envelope import Envelope, MessageName
+from sender.message.envelope import Envelope
 
 NOON = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+DAY = date(2026, 2, 2)
+KEY = b"a key of the tests" * 2
 
 
 def campaign(**changes: Any) -> Campaign:
@@ -38,12 +41,11 @@ def campaign(**changes: Any) -> Campaign:
 
 def letter(row: dict[str, object] | None = None, *, name: MessageName | None = None, **changes: Any) -> Envelope:
     """The message of one row of a campaign with these changes."""
-    unsubscribe = changes.pop("unsubscribe", None)
-    compiled = compile_message(campaign(**changes), unsubscribe=unsubscribe)
+    tracker = changes.pop("tracker", None)
+    compiled = compile_message(campaign(**changes), key=KEY, tracker=tracker)
     made = campaign(**changes).campaign_id
-    return compiled.fill(
-        {"email": "anna@example.com", "first_name": "Ana"} | (row or {}), name or MessageName(made, 7, 3), NOON
-    )
+    given = {"email": "anna@example.com", "first_name": "Ana"} | (row or {})
+    return compiled.fill(given, name or MessageName(made, 7, 3), DAY, NOON)
 
 
 def read(envelope: Envelope) -> EmailMessage:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import quopri
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from email.charset import BASE64, Charset
 from email.header import Header
 from email.message import Message
@@ -22,7 +22,9 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import quote
 
-from sender.message.envelope import MessageName, message_id
+from letters import KEY
+
+from schemas.message_name import MessageName, message_tokens
 
 Piece = str | tuple[str, str]
 """Text of the template, or (variable, kind): html, text, query, path, safe, default."""
@@ -108,14 +110,14 @@ def message(
     html: list[str] | None,
     row: dict[str, object],
     name: MessageName,
-    date: datetime,
+    day: date,
+    dated: datetime,
     boundary: str,
 ) -> bytes:
     """The message as `email.message` writes it. `fixed` are the headers of the campaign."""
     made: Message[Any, Any] = Message(policy=compat32)
-    identity = message_id(name, "bore.example")
-    token = identity[1:-1].rpartition("@")[0]
-    made["Date"], made["Message-ID"] = format_datetime(date), identity
+    mail, token = message_tokens(name.campaign_id, name.batch_number, name.round, day, KEY)(name.index)
+    made["Date"], made["Message-ID"] = format_datetime(dated), f"<{mail}@bore.example>"
     for one, text in fixed.items():
         made[one] = text
     made["To"], made["Subject"] = str(row["email"]), _header("Subject", subject)

@@ -10,11 +10,11 @@ from email.utils import parsedate_to_datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from letters import NOON, campaign, content, display_name, letter, read
+from letters import DAY, KEY, NOON, campaign, content, display_name, letter, read
 
+from schemas.message_name import MessageName, message_tokens
 from schemas.template.errors import RowError, TemplateError
 from sender.message.compile import compile_message
-from sender.message.envelope import MessageName
 from sender.message.headers import mailbox_header, one_line
 from sender.message.preview import preview
 
@@ -30,7 +30,7 @@ def test_a_message_has_the_headers_that_it_needs() -> None:
     assert message["Reply-To"] == "ayuda@bore.example"
     assert message["Subject"] == "Hola Ana"
     assert parsedate_to_datetime(message["Date"]) == NOON
-    assert message["Message-ID"].startswith("<cobranza-2026-02.7.3.0.")
+    assert message["Message-ID"].startswith("<cobranza-2026-02.7.3.0.260202.")
     assert message["Message-ID"].endswith("@bore.example>")
     assert message["MIME-Version"] == "1.0"
     assert re.fullmatch(r"cobranza-2026-02:batch:main:r[0-9a-f]{10}", message["Feedback-ID"])
@@ -42,13 +42,13 @@ def test_a_message_has_the_headers_that_it_needs() -> None:
 
 
 def test_one_click_unsubscribing_needs_an_https_url() -> None:
-    message = read(letter(unsubscribe="https://t.bore.example"))
-    token = message["Message-ID"][1:-1].rpartition("@")[0]
+    message = read(letter(tracker="https://t.bore.example"))
+    token = message_tokens("cobranza-2026-02", 7, 0, DAY, KEY)(3).url
     assert message["List-Unsubscribe"] == (
         f"<https://t.bore.example/u/{token}>, <mailto:cobros@bore.example?subject=unsubscribe%20{token}>"
     )
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    assert read(letter(unsubscribe="http://localhost:8081"))["List-Unsubscribe-Post"] is None
+    assert read(letter(tracker="http://localhost:8081"))["List-Unsubscribe-Post"] is None
     without = read(letter(reply_to="ayuda@bore.example"))
     assert without["List-Unsubscribe"].startswith("<mailto:ayuda@bore.example?")
     assert without["List-Unsubscribe-Post"] is None
@@ -58,12 +58,13 @@ def test_the_same_name_and_row_give_the_same_bytes() -> None:
     compiled = compile_message(campaign())
     row = {"email": "anna@example.com", "first_name": "Ana"}
     name = MessageName("cobranza-2026-02", 7, 3)
-    once = compiled.fill(row, name, NOON)
-    assert compiled.fill(row, name, NOON) == once
-    assert compile_message(campaign()).fill(row, name, NOON) == once
+    once = compiled.fill(row, name, DAY, NOON)
+    assert compiled.fill(row, name, DAY, NOON) == once
+    assert compile_message(campaign()).fill(row, name, DAY, NOON) == once
     others = [replace(name, index=4), replace(name, batch_number=8), replace(name, round=1)]
-    assert len({compiled.fill(row, other, NOON).message_id for other in [*others, name]}) == 4
-    assert compiled.fill(row, name, NOON + timedelta(days=1)).message_id == once.message_id
+    assert len({compiled.fill(row, other, DAY, NOON).message_id for other in [*others, name]}) == 4
+    assert compiled.fill(row, name, DAY, NOON + timedelta(days=1)).message_id == once.message_id
+    assert compiled.fill(row, name, DAY + timedelta(days=1), NOON).message_id != once.message_id
 
 
 COMPILED = {
@@ -83,7 +84,7 @@ def test_any_name_in_from_is_read_back(name: str) -> None:
 @given(LINE, TEXT, st.sampled_from([None, "{{ body }} {{ first_name }}"]))
 def test_what_is_read_is_what_was_written(subject: str, body: str, text: str | None) -> None:
     row = {"email": "anna@example.com", "first_name": "Ana", "subject": subject, "body": body}
-    envelope = COMPILED[text].fill(row, MessageName("c", 1, 1), NOON)
+    envelope = COMPILED[text].fill(row, MessageName("c", 1, 1), DAY, NOON)
     message = read(envelope)
     assert message["Subject"] == subject.strip()
     written = re.sub(r"\r\n?", "\n", body)
@@ -168,11 +169,11 @@ def test_a_row_that_lacks_a_variable_says_which() -> None:
     compiled = compile_message(campaign(html="<p>{{ company }}</p>"))
     name = MessageName("c", 1, 0)
     with pytest.raises(RowError, match=r"^lacks the variable company$"):
-        compiled.fill({"email": "anna@example.com", "first_name": "Ana"}, name, NOON)
+        compiled.fill({"email": "anna@example.com", "first_name": "Ana"}, name, DAY, NOON)
     with pytest.raises(RowError, match=r"^lacks the variable company$"):
-        compiled.fill({"email": "anna@example.com", "first_name": "Ana", "company": None}, name, NOON)
+        compiled.fill({"email": "anna@example.com", "first_name": "Ana", "company": None}, name, DAY, NOON)
     whole = {"email": "anna@example.com", "first_name": "Ana", "company": ""}
-    assert compiled.fill(whole, name, NOON).rcpt_to == "anna@example.com"
+    assert compiled.fill(whole, name, DAY, NOON).rcpt_to == "anna@example.com"
 
 
 def test_a_default_stands_in_for_what_is_lacking_or_null() -> None:
@@ -185,8 +186,8 @@ def test_one_rows_error_leaves_the_next_untouched() -> None:
     compiled = compile_message(campaign(html="{% for i in range(n) %}{% for j in range(n) %}.{% endfor %}{% endfor %}"))
     name = MessageName("c", 1, 0)
     with pytest.raises(RowError, match="endless"):
-        compiled.fill({"email": "a@example.com", "first_name": "A", "n": 90_000}, name, NOON)
-    fine = compiled.fill({"email": "a@example.com", "first_name": "A", "n": 3}, name, NOON)
+        compiled.fill({"email": "a@example.com", "first_name": "A", "n": 90_000}, name, DAY, NOON)
+    fine = compiled.fill({"email": "a@example.com", "first_name": "A", "n": 3}, name, DAY, NOON)
     assert content(read(fine), "html") == "........."
 
 

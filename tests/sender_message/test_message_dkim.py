@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from letters import NOON, campaign
+from letters import DAY, NOON, campaign
 from pydantic import ValidationError
 
+from schemas.message_name import MessageName
 from sender.message.compile import compile_message
 from sender.message.dkim import KeyProblem, relaxed_body, signer
-from sender.message.envelope import MessageName
 from sender.signing import signer_of
 from streams.settings import DkimSettings, DomainSettings, RelaySettings, Settings, load
 
@@ -65,20 +65,20 @@ def accepted(content: bytes, key: Key) -> bool:
 def test_another_implementation_accepts_the_signature(key: Key, html: str | None) -> None:
     made = compile_message(
         campaign(html=html, text=None if html else "Hola {{ first_name }} \n..\n \n", reply_to="a@bore.example"),
-        unsubscribe="https://t.bore.example",
+        tracker="https://t.bore.example",
         sign=signer("bore.example", "r1", pem(key)),
     )
-    filled = made.fill(ROW, NAME, NOON)
+    filled = made.fill(ROW, NAME, DAY, NOON)
     assert accepted(filled.content, key)
-    assert filled == made.fill(ROW, NAME, NOON)
+    assert filled == made.fill(ROW, NAME, DAY, NOON)
     assert filled.dotless
     assert all(len(line) <= 200 and not line.startswith(b".") for line in filled.content.split(b"\r\n"))
     signed = re.sub(r"\s", "", filled.content.split(b"bh=")[0].decode())
     assert "h=from:from:to:reply-to:subject:date:message-id:list-unsubscribe:list-unsubscribe-post:" in signed
     unsigned = compile_message(
         campaign(html=html, text=None if html else "Hola {{ first_name }} \n..\n \n", reply_to="a@bore.example"),
-        unsubscribe="https://t.bore.example",
-    ).fill(ROW, NAME, NOON)
+        tracker="https://t.bore.example",
+    ).fill(ROW, NAME, DAY, NOON)
     assert filled.content.endswith(unsigned.content)
 
 
@@ -88,9 +88,9 @@ def test_another_implementation_accepts_the_signature(key: Key, html: str | None
 )
 def test_a_message_that_was_changed_is_refused(old: bytes, new: bytes) -> None:
     made = compile_message(
-        campaign(), unsubscribe="https://t.bore.example", sign=signer("bore.example", "r1", pem(ED25519))
+        campaign(), tracker="https://t.bore.example", sign=signer("bore.example", "r1", pem(ED25519))
     )
-    content = made.fill(ROW, NAME, NOON).content
+    content = made.fill(ROW, NAME, DAY, NOON).content
     assert old in content
     assert not accepted(content.replace(old, new), ED25519)
 

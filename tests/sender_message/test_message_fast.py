@@ -10,12 +10,13 @@ import pytest
 import slow_reference
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from letters import NOON, campaign, content, read
+from letters import DAY, KEY, NOON, campaign, content, read
 from slow_reference import Piece, source, values
 
+from schemas.message_name import MessageName, message_tokens
 from schemas.template.errors import RowError
 from sender.message.compile import CompiledMessage, compile_message
-from sender.message.envelope import Envelope, MessageName, message_tokens
+from sender.message.envelope import Envelope
 from sender.message.headers import date_header
 from sender.message.parts import CompiledPart, compile_html, compile_text, derive_text
 
@@ -42,7 +43,7 @@ LINES = VALUES.map(lambda text: re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", "", 
 
 
 def _compiled(**parts: Any) -> CompiledMessage:
-    made = compile_message(campaign(**parts), unsubscribe="https://t.bore.example")
+    made = compile_message(campaign(**parts), key=KEY, tracker="https://t.bore.example")
     assert made.letter is not None
     return made
 
@@ -58,14 +59,14 @@ ASIAN = _compiled(
 
 def slowly(made: CompiledMessage, row: dict[str, object]) -> Envelope:
     """The same message without the fast way."""
-    tokens = message_tokens(NAME.campaign_id, NAME.batch_number, NAME.round, "bore.example")
+    tokens = message_tokens(NAME.campaign_id, NAME.batch_number, NAME.round, DAY, made.key)
     return made.fill_slowly(row, tokens(NAME.index), date_header(NOON))
 
 
 def fast(made: CompiledMessage, row: dict[str, object]) -> Envelope | None:
     """The message by the fast way alone; None: the row needs the slow one."""
     assert made.letter is not None
-    tokens = message_tokens(NAME.campaign_id, NAME.batch_number, NAME.round, "bore.example")
+    tokens = message_tokens(NAME.campaign_id, NAME.batch_number, NAME.round, DAY, made.key)
     return made.letter.core(tuple(row))(list(row.values()), tokens(NAME.index), date_header(NOON))
 
 
@@ -90,8 +91,8 @@ def test_three_ways_one_message(a: str, b: str | None, c: str, n: object) -> Non
     for made, of_html in ((BOTH, html), (ALONE, None)):
         quickly = fast(made, row)
         assert quickly is not None
-        assert quickly == slowly(made, row) == made.fill(row, NAME, NOON)
-        reference = slow_reference.message(FIXED, subject, text, of_html, row, NAME, NOON, made.boundary)
+        assert quickly == slowly(made, row) == made.fill(row, NAME, DAY, NOON)
+        reference = slow_reference.message(FIXED, subject, text, of_html, row, NAME, DAY, NOON, made.boundary)
         assert quickly.content.split(b"\r\n") == reference.split(b"\r\n")
         assert quickly.dotless
         assert not re.search(rb"(?m)^\.", quickly.content)
@@ -106,7 +107,7 @@ def test_three_ways_one_message(a: str, b: str | None, c: str, n: object) -> Non
 @example("Ana", "", " Leeds", 1)
 def test_a_text_made_of_the_html_is_the_engines(a: str, b: str | None, c: str, n: object) -> None:
     row = row_of(a, b, c, n)
-    filled = DERIVED.fill(row, NAME, NOON)
+    filled = DERIVED.fill(row, NAME, DAY, NOON)
     assert filled == slowly(DERIVED, row)
     assert DERIVED.template.text is not None
     given_ = {name: value for name, value in row.items() if value is not None}
@@ -122,7 +123,7 @@ def test_a_text_made_of_the_html_takes_the_fast_way() -> None:
 def test_a_text_that_cannot_be_prepared_takes_the_slow_way() -> None:
     half = campaign(html="<p>{{ first_name }} \ud800</p>")
     message = compile_message(half)
-    filled = message.fill({"email": EMAIL, "first_name": "Ana"}, MessageName(half.campaign_id, 7, 3), NOON)
+    filled = message.fill({"email": EMAIL, "first_name": "Ana"}, MessageName(half.campaign_id, 7, 3), DAY, NOON)
     assert b"<p>Ana ?</p>" in filled.content.replace(b"=\r\n", b"")
 
 
@@ -194,7 +195,7 @@ def test_simple_templates_take_the_fast_way(html: str, simple: bool) -> None:
         "a": {"b": "7"} if "a.b" in html else "Ana",
         "b": "8",
     }
-    assert made.fill(row, NAME, NOON) == slowly(made, row)
+    assert made.fill(row, NAME, DAY, NOON) == slowly(made, row)
 
 
 CONDITIONS = [
@@ -239,7 +240,7 @@ def test_conditions_that_need_no_engine_are_answered_as_it_answers(a: str, b: ob
 def test_every_branch_is_the_same_both_ways(a: str, b: str | None, c: str, n: int) -> None:
     row = row_of(a, b, c, n)
     for made in BRANCHING:
-        quickly = made.fill(row, NAME, NOON)
+        quickly = made.fill(row, NAME, DAY, NOON)
         assert quickly == slowly(made, row)
         assert not re.search(rb"(?m)^\.", quickly.content)
         read(quickly)
@@ -263,7 +264,7 @@ def test_more_variants_than_are_kept_are_made_all_the_same() -> None:
     ifs = "".join(f"{{% if v{i} %}}<p>{i} {{{{ a }}}}</p>{{% endif %}}" for i in range(9))
     made = compile_message(campaign(subject="x", html="<p>.</p>" + ifs))
     columns = ["email", "a", *(f"v{i}" for i in range(9))]
-    filling = made.bind(columns, NAME.campaign_id, NAME.batch_number, NAME.round)
+    filling = made.bind(columns, NAME.campaign_id, NAME.batch_number, NAME.round, DAY)
     for bits in range(0, 512, 5):
         cells = [EMAIL, "Ana", *(bits >> i & 1 for i in range(9))]
         assert filling(cells, NAME.index, NOON) == slowly(made, dict(zip(columns, cells, strict=True)))
@@ -273,9 +274,9 @@ def test_a_template_with_loops_says_the_same() -> None:
     row = row_of("Ana & José", None, "León, 'x' y \"z\"", 5)
     parts = {"subject": SUBJECT, "html": HTML, "text": TEXT}
     said = {name: f"{{% for once in [1] %}}{source(pieces)}{{% endfor %}}" for name, pieces in parts.items()}
-    wrapped = compile_message(campaign(**said), unsubscribe="https://t.bore.example")
+    wrapped = compile_message(campaign(**said), key=KEY, tracker="https://t.bore.example")
     assert wrapped.letter is None
-    one, other = read(wrapped.fill(row, NAME, NOON)), read(BOTH.fill(row, NAME, NOON))
+    one, other = read(wrapped.fill(row, NAME, DAY, NOON)), read(BOTH.fill(row, NAME, DAY, NOON))
     assert one.items() == other.items()
     assert [content(one, subtype) for subtype in ("plain", "html")] == [content(other, s) for s in ("plain", "html")]
 
@@ -284,12 +285,12 @@ def test_a_template_with_loops_says_the_same() -> None:
 def test_rows_in_columns_give_what_rows_by_name_give(made: CompiledMessage) -> None:
     row = row_of("Ana", None, "Leeds", 2) | {"first_name": "Ana"}
     columns = list(reversed(list(row)))
-    filling = made.bind(columns, NAME.campaign_id, NAME.batch_number, NAME.round)
+    filling = made.bind(columns, NAME.campaign_id, NAME.batch_number, NAME.round, DAY)
     cells = [row[name] for name in columns]
-    assert filling(cells, NAME.index, NOON) == made.fill(row, NAME, NOON)
+    assert filling(cells, NAME.index, NOON) == made.fill(row, NAME, DAY, NOON)
     tomorrow = NOON + timedelta(days=1)
-    assert filling(cells, NAME.index, tomorrow) == made.fill(row, NAME, tomorrow)
-    assert filling([*cells, "too many"], NAME.index, NOON) == made.fill(row, NAME, NOON)
+    assert filling(cells, NAME.index, tomorrow) == made.fill(row, NAME, DAY, tomorrow)
+    assert filling([*cells, "too many"], NAME.index, NOON) == made.fill(row, NAME, DAY, NOON)
     with pytest.raises(RowError, match="address"):
         filling(cells[:2], NAME.index, NOON)
 
@@ -297,8 +298,8 @@ def test_rows_in_columns_give_what_rows_by_name_give(made: CompiledMessage) -> N
 def test_each_campaign_id_has_its_message() -> None:
     row = row_of("Ana", "Acme", "Leeds", 1)
     for campaign_id in ("a..b.", "a", "A_9-" * 20):
-        filled = BOTH.fill(row, MessageName(campaign_id, 1, 2), NOON)
-        tokens = message_tokens(campaign_id, 1, 0, "bore.example")
+        filled = BOTH.fill(row, MessageName(campaign_id, 1, 2), DAY, NOON)
+        tokens = message_tokens(campaign_id, 1, 0, DAY, KEY)
         assert filled == BOTH.fill_slowly(row, tokens(2), date_header(NOON))
 
 
@@ -317,14 +318,14 @@ def test_each_campaign_id_has_its_message() -> None:
 def test_what_is_wrong_with_a_row_is_said_both_ways(changes: dict[str, object], problem: str) -> None:
     row = row_of("Ana", "Acme", "Leeds", 1) | changes
     with pytest.raises(RowError, match=problem) as quickly:
-        BOTH.fill(row, NAME, NOON)
+        BOTH.fill(row, NAME, DAY, NOON)
     with pytest.raises(RowError) as slow:
         slowly(BOTH, row)
     assert str(quickly.value) == str(slow.value)
 
 
 def test_a_message_knows_its_size() -> None:
-    filled = BOTH.fill(row_of("Ana", "Acme", "Leeds", 1), NAME, NOON)
+    filled = BOTH.fill(row_of("Ana", "Acme", "Leeds", 1), NAME, DAY, NOON)
     assert filled.size == len(filled.content)
     assert not filled.exceeds(filled.size)
     assert filled.exceeds(filled.size - 1)
@@ -340,7 +341,7 @@ def test_a_message_knows_its_size() -> None:
 def test_an_address_in_a_url_is_percent_encoded_the_same_both_ways(address: str) -> None:
     row = row_of(address, address, address, 1)
     for made in ADDRESSED:
-        assert made.fill(row, NAME, NOON) == slowly(made, row)
+        assert made.fill(row, NAME, DAY, NOON) == slowly(made, row)
 
 
 ADDRESSED = [

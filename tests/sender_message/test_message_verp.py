@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from letters import NOON, campaign
+from letters import DAY, KEY, NOON, campaign
 
 from schemas.identity import CAMPAIGN_ID
+from schemas.message_name import MessageName, message_tokens
 from schemas.template.errors import RowError
 from sender.message.compile import compile_message
-from sender.message.envelope import MessageName, message_tokens
 from sender.message.verp import parse_return_path, return_paths
 from sender.signing import return_path_of
 from streams.settings import SettingsError, load
@@ -23,7 +23,7 @@ MAILBOX = "bounces@rebotes.example"
 
 
 def path_of(name: MessageName, mailbox: str = MAILBOX) -> str:
-    token = message_tokens(name.campaign_id, name.batch_number, name.round, "bore.example")(name.index)
+    token = message_tokens(name.campaign_id, name.batch_number, name.round, DAY, KEY)(name.index).mail
     return return_paths(mailbox)(token)
 
 
@@ -31,24 +31,26 @@ def path_of(name: MessageName, mailbox: str = MAILBOX) -> str:
 def test_a_return_path_says_its_message_or_is_the_mailbox_itself(name: MessageName) -> None:
     path = path_of(name)
     assert len(path.rpartition("@")[0]) <= 64  # RFC 5321, 4.5.3.1.1
-    assert path == MAILBOX or parse_return_path(f"<{path}>", MAILBOX, "bore.example") == name
-    assert path != MAILBOX or len(name.campaign_id) > 20
+    assert path == MAILBOX or parse_return_path(f"<{path}>", MAILBOX, [KEY]) == (name, DAY, "rebotes.example")
+    assert path != MAILBOX or len(name.campaign_id) > 15
 
 
 def test_what_is_not_ours_says_no_message() -> None:
     path = path_of(MessageName("c", 1, 2))
-    assert path.startswith("bounces+c.1.2.0.")
-    assert parse_return_path(path.replace("bounces", "Bounces"), MAILBOX, "bore.example") == MessageName("c", 1, 2)
-    for other in (path.replace("c.1.2", "c.1.3"), path.replace("rebotes", "x"), MAILBOX, "", "bounces+c@bore.example"):
-        assert parse_return_path(other, MAILBOX, "bore.example") is None
-    assert parse_return_path(path, MAILBOX, "other.example") is None
+    assert path.startswith("bounces+c.1.2.0.260202.")
+    found = parse_return_path(path.replace("bounces", "Bounces"), MAILBOX, [b"another", KEY])
+    assert found == (MessageName("c", 1, 2), DAY, "rebotes.example")
+    others = path.replace("c.1.2", "c.1.3"), path.replace("rebotes", "x"), path.replace(".260202.", ".260203.")
+    for other in (*others, MAILBOX, "", "bounces+c@bore.example"):
+        assert parse_return_path(other, MAILBOX, [KEY]) is None
+    assert parse_return_path(path, MAILBOX, [b"another"]) is None
 
 
 @pytest.mark.parametrize("html", ["<p>{{ first_name }}</p>", "<p>{% for i in range(2) %}{{ i }}{% endfor %}</p>"])
 def test_only_the_sender_of_the_envelope_changes_in_either_way_of_filling(html: str) -> None:
     row, name = {"email": "ana@x.example", "first_name": "Ana"}, MessageName("cobranza-2026-02", 7, 3, 1)
-    plain = compile_message(campaign(html=html)).fill(row, name, NOON)
-    made = compile_message(campaign(html=html), return_path="bounces@börse.example").fill(row, name, NOON)
+    plain = compile_message(campaign(html=html)).fill(row, name, DAY, NOON)
+    made = compile_message(campaign(html=html), return_path="bounces@börse.example").fill(row, name, DAY, NOON)
     assert plain.mail_from == "cobros@bore.example"
     token = plain.message_id.strip("<>").partition("@")[0]
     assert made == plain._replace(mail_from=f"bounces+{token}@xn--brse-5qa.example")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import botocore.session
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.identity import CAMPAIGN_ID
-from sender.message.envelope import MessageName
+from schemas.message_name import MessageName
 from sender.ses.account import AccountLimits, limits_of
 from sender.ses.outcomes import TABLE, outcome_of_error, row_of
 from sender.ses.tags import name_of, tags_of
 
+DAY = date(2026, 2, 2)
 MODEL = botocore.session.get_session().get_service_model("sesv2")
 ERRORS = MODEL.operation_model("SendEmail").error_shapes
 
@@ -109,24 +112,29 @@ def test_no_error_is_taken_for_success_and_none_without_a_name_burns_a_recipient
     assert found.kind != "failed" or status == 413 or row_of(name, status, text).name != ".*"
 
 
-@given(st.from_regex(CAMPAIGN_ID, fullmatch=True), st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**4))
+@given(
+    st.from_regex(CAMPAIGN_ID, fullmatch=True), st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**4),
+    st.dates(),
+)  # fmt: skip
 def test_tags_carry_the_name_of_a_message_and_keep_to_the_rules(
-    campaign: str, batch: int, index: int, round_: int
+    campaign: str, batch: int, index: int, round_: int, day: date
 ) -> None:
     name = MessageName(campaign, batch, index, round_)
-    tags = tags_of(name)
+    tags = tags_of(name, day)
     for tag in tags:
         for text in tag.values():
             assert 1 <= len(text) <= 256
             assert set(text) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-    assert name_of({tag["Name"]: [tag["Value"]] for tag in tags}) == name
+    assert name_of({tag["Name"]: [tag["Value"]] for tag in tags}) == (name, day)
 
 
 def test_tags_of_others_are_no_name() -> None:
-    ours = {tag["Name"]: [tag["Value"]] for tag in tags_of(MessageName("c", 1, 2, 0))}
+    ours = {tag["Name"]: [tag["Value"]] for tag in tags_of(MessageName("c", 1, 2, 0), DAY)}
     assert name_of({}) is None
-    assert name_of({"ses:source-ip": ["1.2.3.4"], **ours}) == MessageName("c", 1, 2, 0)
-    for key in ours:
+    assert name_of({"ses:source-ip": ["1.2.3.4"], **ours}) == (MessageName("c", 1, 2, 0), DAY)
+    for none in ([], ["2026-02-30"], ["260202"], ["\ud83d"]):
+        assert name_of({**ours, "rampa_day": none}) == (MessageName("c", 1, 2, 0), None)
+    for key in ours.keys() - {"rampa_day"}:
         assert name_of({**ours, key: []}) is None
         assert name_of({k: v for k, v in ours.items() if k != key}) is None
     assert name_of({**ours, "rampa_index": ["-1"]}) is None

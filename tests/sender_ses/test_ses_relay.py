@@ -53,6 +53,7 @@ def test_a_message_goes_out_as_it_is_under_its_name(server: SesServer) -> None:
     assert body["ConfigurationSetName"] == "rampa-events"
     assert {tag["Name"]: tag["Value"] for tag in body["EmailTags"]} == {
         "rampa_campaign": "c_d1", "rampa_batch": "2", "rampa_index": "5", "rampa_round": "3",
+        "rampa_day": "2026-02-28",
     }  # fmt: skip
 
 

@@ -96,7 +96,8 @@ def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
 
 def test_secrets_never_print(tmp_path: Path) -> None:
     settings = load(
-        written(tmp_path, GOOD), {"RAMPA_RELAYS__MAIN__PASSWORD": "hunter2", "RAMPA_TRACKER__KEYS": '["k3y"]'}
+        written(tmp_path, GOOD),
+        {"RAMPA_RELAYS__MAIN__PASSWORD": "hunter2", "RAMPA_TRACKER__KEYS": '["k3y-that-nobody-guesses"]'},
     )
     assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
     assert "k3y" not in repr(settings) + str(settings) + settings.model_dump_json()
@@ -195,3 +196,14 @@ def test_a_mistake_in_the_file_is_not_blamed_on_the_environment(tmp_path: Path) 
     lines = str(caught.value).splitlines()
     assert lines[lines.index(f"{file}:") + 1].startswith("  'rots' is not a setting of [planner]")
     assert lines[lines.index("RAMPA_KAFKA__NOPE in the environment:") + 1].startswith("  kafka: ")
+
+
+@pytest.mark.parametrize("keys", ['[""]', '["long enough, surely", "hunter2"]', '["                        "]'])
+def test_a_key_that_could_be_guessed_is_refused_without_showing_it(tmp_path: Path, keys: str) -> None:
+    with pytest.raises(SettingsError, match=r"secrets\.token_urlsafe") as refused:
+        load(written(tmp_path, GOOD), {"RAMPA_TRACKER__KEYS": keys})
+    said = str(refused.value)
+    assert ("key 2" if "hunter2" in keys else "key 1") in said
+    assert "hunter2" not in said
+    assert "surely" not in said
+    assert load(written(tmp_path, GOOD), {}).tracker.keys == ()
