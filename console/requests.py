@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from console.errors import ConsoleError
 from schemas.request import CampaignRequest
@@ -27,9 +26,9 @@ def read_request(file: Path, recipients: Path | None = None, further: Further = 
     """
     from planner import intake
 
-    text = _text(file)
-    value = _from_toml(file, text) if file.suffix == ".toml" else text.encode()
-    found = intake.read(CampaignRequest, _placed(value, file, recipients), MOST, further)
+    written = _text(file)
+    text = _from_toml(file, written) if file.suffix == ".toml" else written
+    found = intake.read(CampaignRequest, _placed(text, file, recipients), MOST, further)
     if isinstance(found, intake.Refusal):
         raise _unusable(file, *(f"{one.field or '(the whole)'}: {one.problem}" for one in found.problems))
     if large := intake.too_large(found, len(found.encode())):
@@ -53,7 +52,7 @@ def _text(file: Path) -> str:
         raise ConsoleError(f"{file}: not UTF-8 ({at}); save it as UTF-8") from None
 
 
-def _from_toml(file: Path, text: str) -> bytes:
+def _from_toml(file: Path, text: str) -> str:
     """The same as JSON, as which it travels."""
     try:
         data = tomllib.loads(text.replace("\r\n", "\n"))
@@ -61,7 +60,7 @@ def _from_toml(file: Path, text: str) -> bytes:
         why = "it is nested too deeply" if isinstance(e, RecursionError) else e
         raise ConsoleError(f"{file}: not TOML: {why}") from None
     try:
-        return json.dumps(data, default=str, allow_nan=False).encode()
+        return json.dumps(data, default=str, allow_nan=False)
     except (ValueError, RecursionError):
         why = (
             "it has a number that is inf or nan, or is nested too deeply; requests travel as JSON, which takes neither"
@@ -69,17 +68,32 @@ def _from_toml(file: Path, text: str) -> bytes:
         raise ConsoleError(f"{file}: {why}") from None
 
 
-def _placed(value: bytes, file: Path, recipients: Path | None) -> bytes:
-    """The request with its recipients in their place; what cannot be read as it is, for the intake to name."""
+def _placed(text: str, file: Path, recipients: Path | None) -> bytes:
+    """The request with its recipients in their place; what cannot be read, as it was written, for the intake to name.
+
+    Whole numbers stay as they are however large, which is why it is `json` that reads them. It takes more than the
+    intake does: NaN and numbers that no float can hold are refused here, lone surrogates by UTF-8.
+    """
     try:
-        orjson.loads(value)
-        data: Any = json.loads(value)  # large numbers as they are
+        data: Any = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
         if not isinstance(data, dict):
-            return value
+            return text.encode()
         _place_recipients(data, file, recipients)
-        return json.dumps(data).encode()
+        return json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        return value
+        return text.encode()
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError(f"{written} is no number of JSON")
+    return number
+
+
+def _whole(written: str) -> int:
+    _finite(written)
+    return int(written)
 
 
 def _place_recipients(data: dict[str, Any], file: Path, recipients: Path | None) -> None:

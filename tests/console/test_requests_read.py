@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from console.cli.main import app
 from console.errors import ConsoleError
-from console.requests import read_request
+from console.requests import _placed, read_request
 from planner import intake
 from schemas.command import Origin
 from schemas.request import CampaignRequest
@@ -30,6 +34,11 @@ UNREADABLE = {
     "NaN": "not JSON: unexpected character",
     "-Infinity": "not JSON: no digit after sign",
     "1e999": "not JSON: number is infinity",
+    "-1e999": "not JSON: number is infinity",
+    "1" * 400 + ".5": "not JSON: number is infinity",
+    '"\\udc00\\ud800"': "not JSON: ",
+    '"\t"': "not JSON: ",
+    "01": "not JSON: ",
     "1" + "0" * 30: "Integer exceeds 64-bit range",
 }
 Write = Callable[[str], Path]
@@ -69,6 +78,51 @@ def test_what_the_intake_cannot_read_is_refused_in_its_words(write: Write, odd: 
     assert isinstance(told, intake.Refusal)
     assert says in told.problems[0].problem
     assert len(planned.encode()) < 300, "it does not show the whole request"
+
+
+_values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(exclude_categories=())),
+        st.sampled_from([1e308, 2**64, 10**5000]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=8,
+)  # fmt: skip
+_objects = st.dictionaries(st.text(max_size=3), _values, max_size=3)
+
+
+@st.composite
+def _odd_json(draw: st.DrawFn) -> str:
+    """JSON as Python writes it (with NaN, lone surrogates, numbers of any size), often with something broken in it."""
+    with _digits(0):
+        text = json.dumps(draw(_objects), ensure_ascii=draw(st.booleans()))
+    at = draw(st.integers(0, len(text)))
+    there = draw(st.sampled_from(["", "", "1e999", "\\ud800", "\ufeff", "\0", "\t", "[" * 1100, "NaN", "01", ",", '"']))
+    return (text[:at] + there + text[at + draw(st.integers(0, 2)) :]).encode(errors="ignore").decode()
+
+
+@contextmanager
+def _digits(most: int) -> Iterator[None]:
+    """Python reads and writes numbers of so many digits (0: of any number of them)."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(most)
+    yield
+    sys.set_int_max_str_digits(before)
+
+
+def _read(value: bytes) -> object:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as e:
+        return str(e)
+
+
+@given(_odd_json())
+def test_placing_recipients_makes_nothing_readable_and_changes_nothing_else(text: str) -> None:
+    """The intake reads the same values, or cannot read it for the same reason at the same place."""
+    before, after = _read(text.encode()), _read(_placed(text, Path("c.json"), None))
+    if isinstance(before, dict) and isinstance(after, dict):
+        before.setdefault("recipients", {})
+    assert before == after
 
 
 def test_what_is_unusual_and_can_be_read_is_read_as_it_is(write: Write) -> None:
