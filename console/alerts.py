@@ -72,7 +72,7 @@ def _with_newest(alert: Alert, progress: CampaignProgress | None) -> Alert:
     return alert.model_copy(update={"detail": detail, "figures": {**alert.figures, "error_now": error}})
 
 
-LASTING = frozenset({"relay_down", "in_doubt"})
+LASTING = frozenset({"relay_down", "no_sender", "in_doubt"})
 """Kinds that are resolved when they are over."""
 
 

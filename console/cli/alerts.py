@@ -27,10 +27,12 @@ def alerts(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Relays that refuse everything, used-up quotas, failed chunks and batches, recipients in doubt; oldest first.
+    """Relays that refuse everything, senders that do not answer, used-up quotas, failed chunks and batches, recipients
+    in doubt; oldest first.
 
-    With --open: a relay, and what it says by now, until it takes mail again, a quota until its UTC day has ended, doubt
-    until nobody is in doubt. Chunks and batches that failed have happened; they are never open."""
+    With --open: a relay, and what it says by now, until it takes mail again, senders until one answers, a quota until
+    its UTC day has ended, doubt until nobody is in doubt. Chunks and batches that failed have happened; they are never
+    open."""
     from console import alerts as known
     from console.access import Access
     from console.clock import installation_clock

@@ -15,6 +15,7 @@ from sender.gate import ranges as rs
 from sender.gate.decision import Dead, Turn
 from sender.gate.limits import refusal, used_up
 from sender.gate.rows import BatchRow, CampaignRow, Down, RelayRow
+from sender.gate.silence import is_lost, unanswered
 from sender.gate.tables import failed_ranges
 
 UNREACHABLE_SECONDS = 60.0
@@ -35,6 +36,9 @@ def look(turn: Turn) -> None:
     """Writes the alerts that follow from what has changed in this turn."""
     for relay in turn.relays.values():
         _relay(turn, relay)
+    for relay in turn.tables.relays.values():
+        if relay.silent_alert is not None or relay.name in turn.missed:
+            _silence(turn, relay)
     for dead in turn.out.dead:
         if dead.chunk is not None:
             _chunk(turn, dead)
@@ -106,6 +110,25 @@ def _serious(down: Down, real: float) -> bool:
     if refuses_for_good(down.error) or costs_somebody(down.error):
         return True
     return real - down.since_real >= UNREACHABLE_SECONDS
+
+
+def _silence(turn: Turn, relay: RelayRow) -> None:
+    """No sender answers for what is permitted. It is over when one answers for all of it: a gate that was away knows
+    only then."""
+    known, silent = relay.silent_alert, unanswered(turn.tables, relay, turn.real)
+    if known is not None and not silent:
+        relay.silent_alert = None
+        detail = f"for all that was given out for relay {relay.name} a sender answers again"
+        _of_relay(turn, relay, known, "no_sender", "info", detail, resolved=True)
+    elif known is None and any(b.permit is not None and is_lost(turn.tables, b.permit, turn.real) for b in silent):
+        relay.silent_alert = f"no_sender:{relay.name}:{rfc3339(turn.now)}"
+        messages, seconds = sum(b.figures[1] for b in silent), turn.tables.settings.lost_after
+        _of_relay(
+            turn, relay, relay.silent_alert, "no_sender", "critical",
+            f"no sender has answered for {counted(messages, 'message')} of relay {relay.name} for {seconds:.0f} s; is "
+            "one running (`rampa up`, `rampa worker sender`)? They wait, and go on by themselves when one is",
+            permits=len(silent), messages=messages, seconds=seconds,
+        )  # fmt: skip
 
 
 def _quota(turn: Turn, relay: RelayRow) -> None:

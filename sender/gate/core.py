@@ -33,6 +33,7 @@ from sender.gate.rows import Table, row_name
 from sender.gate.rows_json import to_json
 from sender.gate.settings import GateSettings
 from sender.gate.show import progress_of, settle, show_all
+from sender.gate.silence import listen, unheard
 from sender.gate.tables import Tables, WakeKind
 
 
@@ -60,6 +61,11 @@ class GateCore:
     def rows(self) -> list[tuple[Table, str, dict[str, Any]]]:
         """All rows as they would be written."""
         return [(*row_name(row), to_json(row)) for row in self.tables.all_rows()]
+
+    def succeed(self, before: GateCore) -> None:
+        """It stands in for one whose tables could not be trusted any more: the gate was there all the time."""
+        self.tables.listening_since = before.tables.listening_since
+        self.tables.listened_real = before.tables.listened_real
 
     @property
     def about(self) -> str | None:
@@ -118,6 +124,7 @@ class GateCore:
 
     def _turn(self, now: datetime, real: float) -> Turn:
         self.tables.now = max(self.tables.now, now)
+        listen(self.tables, real)
         self._last = Turn(self.tables, self.tables.now, real)
         return self._last
 
@@ -161,8 +168,12 @@ def _wake(turn: Turn, kind: WakeKind, name: str) -> None:
             turn.fresh(campaign)
     elif kind == "silent":
         batch = tables.relay(name.rpartition(":")[0]).permits.get(name)
-        if batch is not None:
-            turn.campaigns[batch.campaign_id] = tables.campaigns[batch.campaign_id]
+        if batch is None or batch.permit is None:
+            return
+        left = tables.settings.silent_after - unheard(tables, batch.permit, turn.real)
+        if batch.permit.heard_real is None and left > 0:  # the gate was away
+            tables.wake_real(turn.real + left, "silent", name)
+        turn.campaigns[batch.campaign_id] = tables.campaigns[batch.campaign_id]
     else:
         _wake_batch(turn, kind, name)
 

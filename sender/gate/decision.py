@@ -83,6 +83,8 @@ class Turn:
     relays: dict[str, RelayRow] = field(default_factory=dict)
     campaigns: dict[str, CampaignRow] = field(default_factory=dict)
     batches: dict[tuple[str, int], BatchRow] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)
+    """Relays with a permit that was asked for again and of which nobody says anything."""
     about: str | None = None
     """The campaign that is being decided on: whom to put aside when that fails."""
 

@@ -12,6 +12,7 @@ from sender.gate.decision import Turn
 from sender.gate.fast import made
 from sender.gate.offers import Offer
 from sender.gate.rows import BatchRow, CampaignRow, Later, Permit
+from sender.gate.silence import is_silent
 from sender.gate.states import moved
 
 
@@ -176,5 +177,6 @@ def ask_again(turn: Turn, permit_id: str) -> None:
     campaign = tables.campaigns[batch.campaign_id]
     turn.out.orders.append(chunk_of(turn, campaign, batch, permit))
     turn.changed(batch)
-    if permit.silent(turn.real, tables.settings.silent_after, tables.settings.lost_after):
+    if is_silent(tables, permit, turn.real):
         turn.campaigns[campaign.campaign_id] = campaign
+        turn.missed.add(permit.relay)

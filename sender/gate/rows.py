@@ -60,14 +60,9 @@ class Permit:
     resend: Ranges = field(default_factory=list)
     n: int = derived(0)
 
-    def unheard(self, real: float) -> float:
-        """For how many seconds nothing has been heard of it."""
-        return real - (self.issued_real if self.heard_real is None else self.heard_real)
-
-    def silent(self, real: float, silent_after: float, lost_after: float) -> bool:
-        """Nobody has answered it for `silent_after` seconds, or it was begun and nothing more was heard of it for
-        `lost_after`."""
-        return self.unheard(real) >= (silent_after if self.heard_real is None else lost_after)
+    @property
+    def relay(self) -> str:
+        return self.id.rpartition(":")[0]
 
 
 @dataclass(slots=True)
@@ -256,7 +251,8 @@ class Down:
 class RelayRow:
     """An account. `rate_now`: below its limit after throttling (None: not lowered), as it was at `rate_real`;
     `ceiling`: where it ends being lowered. `tails`: rate that permits which ended early still hold until then.
-    `down_alert`: id of the alert that it refuses everything, while it does; `quota_alert`: the day of the last one."""
+    `down_alert`: id of the alert that it refuses everything, while it does; `silent_alert`: that no sender answers for
+    it; `quota_alert`: the day of the last one."""
 
     name: str
     permits_issued: int = 0
@@ -271,6 +267,7 @@ class RelayRow:
     down: Down | None = None
     account: Account | None = None
     down_alert: str | None = None
+    silent_alert: str | None = None
     quota_alert: date | None = None
     permits: dict[str, BatchRow] = derived(factory=dict)
     reserved: int = derived(0)

@@ -180,7 +180,8 @@ class GateRole:
                 tries = 0
 
     def _remake(self, owned: Partition) -> None:
-        owned.core = self._restore(owned.rows, owned.aside)
+        before, owned.core = owned.core, self._restore(owned.rows, owned.aside)
+        owned.core.succeed(before)
         owned.wake = 0.0
 
     def _take(self, owned: Partition, record: Input, now: float, effects: Effects, rows: Rows) -> None:

@@ -11,6 +11,7 @@ from sender.gate.decision import Turn
 from sender.gate.deferrals import hold_of, how_many, last_due
 from sender.gate.fast import made
 from sender.gate.rows import BatchRow, CampaignRow
+from sender.gate.silence import is_silent, unheard
 from sender.gate.states import ENDED
 from sender.gate.tables import restate
 
@@ -195,18 +196,15 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
 
 def _silent(turn: Turn, campaign: CampaignRow) -> list[BatchRow]:
     """Batches that are permitted and of which nobody says anything."""
-    settings = turn.tables.settings
-    return [
-        b for b in campaign.permits.values()
-        if b.permit is not None and b.permit.silent(turn.real, settings.silent_after, settings.lost_after)
-    ]  # fmt: skip
+    permits = campaign.permits.values()
+    return [b for b in permits if b.permit is not None and is_silent(turn.tables, b.permit, turn.real)]
 
 
 def _unanswered(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
     silent = _silent(turn, campaign)
     if not silent:
         return []
-    seconds = max(b.permit.unheard(turn.real) for b in silent if b.permit is not None)
+    seconds = max(unheard(turn.tables, b.permit, turn.real) for b in silent if b.permit is not None)
     return [holds.no_sender(len(silent), sum(b.figures[1] for b in silent), seconds)]
 
 

@@ -43,6 +43,9 @@ class Tables:
         self.aside: dict[str, str] = {}
         """Campaigns on which the gate failed, and how: they hold until somebody resumes them or the gate restarts."""
         self.now = datetime.min.replace(tzinfo=UTC)
+        self.listening_since = 0.0
+        """From when on silence is observed (`silence.py`), and when somebody last looked; in real time."""
+        self.listened_real: float | None = None
 
     # --- rows
 

@@ -26,10 +26,11 @@ def alert(id_: str, kind: str = "relay_down", *, resolved: bool = False, minutes
     )  # fmt: skip
 
 
-def test_what_is_over_is_not_open() -> None:
-    first, second, back = alert("a"), alert("b", minutes=1), alert("a", resolved=True, minutes=2)
+@pytest.mark.parametrize("kind", ["relay_down", "no_sender"])
+def test_what_is_over_is_not_open(kind: str) -> None:
+    first, second, back = alert("a", kind), alert("b", kind, minutes=1), alert("a", kind, resolved=True, minutes=2)
     assert still_open([first, second, back], NOW) == [second]
-    again = alert("c", minutes=3)
+    again = alert("c", kind, minutes=3)
     assert still_open([first, back, again], NOW) == [again]
 
 

@@ -12,6 +12,7 @@ import pytest
 from pipeline import Pipeline, request
 from waiting import eventually
 
+from console.alerts import alerts
 from console.explain import explain
 from schemas.progress import CampaignProgress
 from simulator.process import SimulatorProcess
@@ -95,6 +96,11 @@ def missed(progress: CampaignProgress | None) -> bool:
     return progress is None or any(hold.reason == "no_sender" for hold in progress.holds)
 
 
+def told_of_silence(p: Pipeline) -> list[bool]:
+    """Of each alert that no sender answers: whether it says that this is over."""
+    return [alert.resolved for alert in alerts(p.access) if alert.kind == "no_sender"]
+
+
 def test_a_sender_that_hangs_in_the_middle_is_missed_until_it_is_heard_again(pipeline: Pipeline) -> None:
     pipeline.submit(request("colgada", 300, pace={"rate": "2/s"}))
     eventually(lambda: (p := pipeline.progress("colgada")) is not None and p.accepted > 0, 60, "the first mail")
@@ -105,9 +111,11 @@ def test_a_sender_that_hangs_in_the_middle_is_missed_until_it_is_heard_again(pip
     assert "is a sender running?" in text
     assert f"for {held.in_flight} messages" in text
     assert "It is going out" not in text
+    eventually(lambda: told_of_silence(pipeline) == [False], 60, "the alert")
     pipeline.signal("sender-1", signal.SIGCONT)  # it finds that its work is no longer its own, and is started again
     eventually(lambda: not missed(pipeline.progress("colgada")), 60, "a sign of life")
     assert "is a sender running?" not in said(pipeline, "colgada")
+    eventually(lambda: told_of_silence(pipeline) == [False, True], 30, "the alert is over")
 
 
 def test_what_has_ended_says_so() -> None:

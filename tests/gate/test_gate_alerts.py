@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.chunk import Chunk, ChunkResult
 from sender.gate.alerts import refuses_for_good
+from sender.gate.core import GateCore
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits
 from sender.relays import RelayDown
 
@@ -229,9 +230,12 @@ def test_a_cancelled_campaign_tells_of_doubt_when_what_was_on_the_wire_is_known(
 
 @hypothesis_settings(max_examples=25, deadline=None)
 @given(
-    st.lists(st.sampled_from(["up", "auth: 535 no", "connect: refused", "restart"]), max_size=8), st.integers(0, 999)
+    st.lists(
+        st.sampled_from(["up", "auth: 535 no", "connect: refused", "restart", "no sender", "a sender"]), max_size=8
+    ),
+    st.integers(0, 999),
 )
-def test_whatever_happens_to_a_relay_alerts_come_in_pairs_and_the_last_says_how_it_is(
+def test_whatever_happens_to_relay_and_sender_alerts_come_in_pairs_and_the_last_says_how_it_is(
     happens: list[str], seed: int
 ) -> None:
     world = World(settings(warm=True, connections=3), seed=seed, repeat=0.3, restart=0.1, latency=4.0)
@@ -239,9 +243,121 @@ def test_whatever_happens_to_a_relay_alerts_come_in_pairs_and_the_last_says_how_
     for what in happens:
         if what == "restart":
             world.restart_now()
+        elif what.endswith("sender"):
+            world.sender_up = what == "a sender"
         else:
             world.relay_up, world.refusal = what == "up", what
         world.run(until=world.now + timedelta(seconds=45))
-    world.relay_up = True
+    world.relay_up = world.sender_up = True
     world.run()
-    assert [resolved for _, resolved in told(world)] == [False, True] * (len(world.alerts) // 2)
+    for kind in ("relay_down", "no_sender"):
+        of_kind = [resolved for k, resolved in told(world) if k == kind]
+        assert of_kind == [False, True] * (len(of_kind) // 2)
+
+
+# --- senders that hang or died
+
+
+def begin(world: World, chunk: Chunk, version: int = 1) -> None:
+    """Its sender has begun it, and says so."""
+    answer(world, chunk, version, final=False, accepted=2, begun=5, stopped=None, sent_on={})
+
+
+def holds(world: World) -> list[str]:
+    return [hold.reason for hold in world.core.progress("c", world.now, world.real).holds]
+
+
+def without_sender() -> World:
+    """A permit for 10 messages that nobody takes."""
+    world = world_of()
+    world.sender_up = False
+    send(world, size=10, batches=1)
+    return world
+
+
+def test_a_permit_that_no_sender_takes_is_told_after_longer_than_a_hand_over_takes_and_again_when_one_does() -> None:
+    world = without_sender()
+    world.run(until=MONDAY + timedelta(seconds=29))
+    assert (holds(world), told(world)) == (["no_sender"], [])
+    world.run(until=MONDAY + timedelta(seconds=31))
+    assert told(world) == [("no_sender", False)]
+    alert = world.alerts[0]
+    assert (alert.sending_domain, alert.relay, alert.severity) == ("bore.example", "main", "critical")
+    assert "no sender has answered for 10 messages of relay main for 30 s" in alert.detail
+    assert alert.figures == {"permits": 1, "messages": 10, "seconds": 30.0}
+    world.run(until=MONDAY + timedelta(seconds=300))
+    assert len(world.alerts) == 1
+    begin(world, world.chunks[-1][1])
+    assert told(world) == [("no_sender", False), ("no_sender", True)]
+    assert world.alerts[1].id == alert.id
+    assert holds(world) == []
+
+
+def test_a_sender_that_hangs_in_the_middle_is_told_each_time_that_it_does() -> None:
+    world = without_sender()
+    for version in (1, 2):
+        begin(world, world.chunks[-1][1], version)
+        world.run(until=world.now + timedelta(seconds=29))
+        assert len(told(world)) == 2 * version - 2
+        world.run(until=world.now + timedelta(seconds=2))
+        assert len(told(world)) == 2 * version - 1
+    answer(world, world.chunks[-1][1], 3)
+    assert [resolved for _, resolved in told(world)] == [False, True, False, True]
+    assert world.alerts[2].id != world.alerts[0].id
+
+
+def test_while_one_of_many_is_not_answered_the_alert_stays_open() -> None:
+    world = world_of()
+    world.sender_up = False
+    send(world)
+    first, *others = [chunk for _, chunk in world.chunks]
+    world.run(until=MONDAY + timedelta(seconds=31))
+    for chunk in others:
+        begin(world, chunk)
+    assert told(world) == [("no_sender", False)]
+    begin(world, first)
+    assert told(world) == [("no_sender", False), ("no_sender", True)]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("restarts", [False, True], ids=["suspended", "restarted"])
+def test_what_a_gate_did_not_hear_while_it_was_away_is_no_silence(begun: bool, restarts: bool) -> None:
+    world = without_sender()
+    if begun:
+        begin(world, world.chunks[0][1])
+    world.run(until=MONDAY + timedelta(seconds=12))
+    away = world.now + timedelta(minutes=10)
+    world.real += 600
+    if restarts:
+        world.restart_now()
+    world.run(until=away + timedelta(seconds=14))
+    assert (holds(world), told(world)) == ([], [])
+    world.run(until=away + timedelta(seconds=29))
+    assert (holds(world), told(world)) == ([] if begun else ["no_sender"], [])
+    world.run(until=away + timedelta(seconds=41))
+    assert (holds(world), told(world)) == (["no_sender"], [("no_sender", False)])
+
+
+def test_a_silence_that_was_told_before_the_gate_was_away_goes_on_until_a_sender_answers() -> None:
+    world = without_sender()
+    world.run(until=MONDAY + timedelta(seconds=35))
+    world.real += 600
+    world.restart_now()
+    stands = world.core.progress("c", world.now, world.real)
+    assert [hold.reason for hold in stands.holds] == ["no_sender"]
+    assert "for 635 s" in stands.holds[0].detail
+    world.run(until=world.now + timedelta(seconds=60))
+    assert told(world) == [("no_sender", False)]
+    begin(world, world.chunks[-1][1])
+    assert told(world) == [("no_sender", False), ("no_sender", True)]
+
+
+def test_tables_that_are_made_again_after_a_failure_have_listened_all_the_time() -> None:
+    world = without_sender()
+    for _ in range(7):
+        world.run(until=world.now + timedelta(seconds=5))
+        before = world.core
+        world.core = GateCore.restored(world.settings, 1.0, before.rows())
+        world.core.succeed(before)
+        world.take(world.core.tick(world.now, world.real))
+    assert (holds(world), told(world)) == (["no_sender"], [("no_sender", False)])
