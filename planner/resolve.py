@@ -32,6 +32,7 @@ from schemas.progress import Problem
 from schemas.records import DomainReputation, Template
 from schemas.request import CampaignRequest, Pace, Recipients, Schedule, TemplateSpec, Tracking
 from schemas.strategy import Strategy, StrategySpec
+from schemas.template.links import links_of
 
 __all__ = [
     "Installation", "campaign_id_of", "canonical", "content_hash", "resolve_campaign", "resolve_pace",
@@ -179,6 +180,7 @@ def resolve_campaign(
         pace=resolve_pace(request.pace),
         schedule=schedule[0],
         tracking=Tracking(opens=request.tracking.opens, clicks=request.tracking.clicks),
+        links=links_of(template.html) if request.tracking.clicks and template.html is not None else (),
         in_doubt=request.in_doubt,
         max_retries=request.max_retries,
         tags=request.tags,

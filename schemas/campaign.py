@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.base import Instant, Model
+from schemas.link import Link
 from schemas.request import FallbackSpec, Tracking
 from schemas.strategy import Strategy
 
@@ -73,6 +74,7 @@ class Campaign(Model):
     pace: ResolvedPace = ResolvedPace()
     schedule: ResolvedSchedule
     tracking: Tracking = Tracking()
+    links: tuple[Link, ...] = Field((), description="of the HTML, that are tracked; number 1 is the first")
     in_doubt: Literal["hold", "resend"] = "hold"
     max_retries: int = 3
     fallback: FallbackSpec | None = None

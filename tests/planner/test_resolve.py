@@ -192,6 +192,14 @@ def test_a_window_that_was_left_out_stays_so_when_the_request_is_written_and_rea
         assert resolve_schedule(read.schedule, strategy, timezone="UTC", now=NOW)[0].window == window
 
 
+def test_a_campaign_has_the_links_that_are_tracked() -> None:
+    html = '<a href="https://x.example/?for={{ first_name }}">x</a><a href="#top">y</a>'
+    template = {"subject": "Hola", "html": html}
+    assert [link.written for link in campaign(template=template).links] == ["https://x.example/?for={{ first_name }}"]
+    assert campaign(template=template, tracking={"clicks": False}).links == ()
+    assert campaign(template={"subject": "Hola", "text": html}).links == ()
+
+
 @pytest.mark.parametrize(
     ("tracking", "asked"),
     [
