@@ -27,7 +27,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from schemas.campaign import Campaign, RecipientSource, ResolvedSchedule, ResolvedTemplate, SourceFingerprint
 from schemas.message_name import MessageName
+from schemas.request import Tracking
 from schemas.strategy import Step, Strategy
+from schemas.template.links import links_of
 from sender.message.compile import compile_message
 from sender.message.dkim import signer
 
@@ -83,7 +85,7 @@ def rows(n: int) -> list[list[object]]:
     ]
 
 
-def campaign(html: str) -> Campaign:
+def campaign(html: str, *, tracked: bool = False) -> Campaign:
     """The campaign, all decided."""
     step = Step(day=1, daily_limit=None, batch_size=500)
     return Campaign(
@@ -91,7 +93,8 @@ def campaign(html: str) -> Campaign:
         from_email="news@northwind.example", from_name="Northwind", sending_domain="northwind.example",
         template=ResolvedTemplate(subject=SUBJECT, html=html, text=TEXT),
         source=RecipientSource(fingerprint=SourceFingerprint(kind="inline", size=1, changed="")),
-        schedule=ResolvedSchedule(start_at=NOW, timezone="UTC"),
+        schedule=ResolvedSchedule(start_at=NOW, timezone="UTC"), tracking=Tracking(opens=tracked, clicks=tracked),
+        links=links_of(html) if tracked else (),
         strategy=Strategy(name="batch", type="batch", steps=(step,), intervals_minutes=(0,)),
     )  # fmt: skip
 
@@ -99,13 +102,15 @@ def campaign(html: str) -> Campaign:
 Make = Callable[[list[object], int], bytes]
 
 
-def compiled(html: str = HTML, key: Any = None) -> Make:
+def compiled(html: str = HTML, key: Any = None, *, tracked: bool = False) -> Make:
     """Ours."""
     sign = None
     if key is not None:
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         sign = signer("northwind.example", "r1", pem)
-    message = compile_message(campaign(html), key=KEY, tracker="https://t.northwind.example", sign=sign)
+    message = compile_message(
+        campaign(html, tracked=tracked), key=KEY, tracker="https://t.northwind.example", sign=sign
+    )
     filling = message.bind(COLUMNS, "spring", 7, 0, NOW.date())
     return lambda row, index: filling(row, index, NOW).content
 
@@ -161,6 +166,7 @@ def main() -> None:
     ways: list[tuple[str, Make, int]] = [
         ("compiled, rows in columns", compiled(), 1),
         ("compiled, rows by name", by_name(), 1),
+        ("compiled, links and a pixel tracked", compiled(tracked=True), 1),
         ("a template with a condition", compiled(conditional), 10),
         ("compiled, signed ed25519-sha256", compiled(key=ed25519.Ed25519PrivateKey.generate()), 10),
         ("compiled, signed rsa-sha256 (2048)", compiled(key=rsa.generate_private_key(65537, 2048)), 20),

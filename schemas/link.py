@@ -7,15 +7,24 @@ anew, so that no URL of the tracker leads to a host that the campaign does not n
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 from urllib.parse import quote, unquote
 
 from schemas.base import Model
 
+NUMBER = "-"
+"""Stands between a message's token and the number of a link: `/t/c/TOKEN-2`."""
 BETWEEN = "!"
 """Stands between two values. Percent-encoding leaves none of it in a value (RFC 3986, 2.2)."""
 SAFE = {"path": "/", "query": ""}
 """What a value keeps in each place besides the unreserved characters (`template/placement.py` encodes it so)."""
+
+
+def read_click(text: str) -> tuple[str, int] | None:
+    """The token and the number, 1 or more, of what stands after `/t/c/`; None: it has no number."""
+    token, _, number = text.rpartition(NUMBER)
+    return (token, int(number)) if token and re.fullmatch(r"[1-9][0-9]{0,3}", number, re.ASCII) else None
 
 
 class Link(Model):

@@ -80,9 +80,12 @@ class Parsed:
         return Program(self.part, template, self.environment.budget, self.finish)
 
 
-def parse_html(source: str) -> Parsed:
-    """The HTML part: values are escaped for where they stand. Raises `TemplateError`."""
-    return _parsed(_environment(html=True), "html", source, HtmlScanner())
+def parse_html(source: str, *, measured: bool = False) -> Parsed:
+    """The HTML part: values are escaped for where they stand. Raises `TemplateError`.
+
+    `measured`: it was made of one whose size is right, and may be larger.
+    """
+    return _parsed(_environment(html=True), "html", source, HtmlScanner(), measured=measured)
 
 
 def parse_text(part: Part, source: str) -> Parsed:
@@ -120,9 +123,16 @@ def measure(part: Part, source: str) -> None:
 
 
 def _parsed(
-    environment: Sandbox, part: Part, source: str, scanner: Scanner, finish: Callable[[str], str] = str
+    environment: Sandbox,
+    part: Part,
+    source: str,
+    scanner: Scanner,
+    finish: Callable[[str], str] = str,
+    *,
+    measured: bool = False,
 ) -> Parsed:
-    measure(part, source)
+    if not measured:
+        measure(part, source)
     try:
         return Parsed(part, environment, place_filters(environment.parse(source), scanner), finish)
     except Forbidden as e:

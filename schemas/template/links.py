@@ -25,7 +25,7 @@ from urllib.parse import quote
 from jinja2 import TemplateSyntaxError, nodes
 
 from schemas.domain_names import ascii_domain
-from schemas.link import BETWEEN, Link
+from schemas.link import BETWEEN, NUMBER, Link
 from schemas.template.tags import JINJA, PIECE, Held, hold, place_of_pixel, tags_of
 
 TOKEN = "_rampa_token"  # noqa: S105  (a variable's name)
@@ -76,7 +76,7 @@ def tracked(html: str, links: tuple[Link, ...], url: str, *, opens: bool) -> str
     if links and tuple(spot.link for spot in spots) == links:
         for number, spot in enumerate(spots, 1):
             values = f"?{spot.values}" if spot.values else ""
-            changes.append((spot.start, spot.end, f"{there}/t/c/{{{{ {TOKEN} }}}}.{number}{values}"))
+            changes.append((spot.start, spot.end, f"{there}/t/c/{{{{ {TOKEN} }}}}{NUMBER}{number}{values}"))
     if opens and (at := place_of_pixel(held)) is not None:
         style = "display:block;border:0;width:1px;height:1px"
         pixel = f'<img src="{there}/t/o/{{{{ {TOKEN} }}}}.gif" width="1" height="1" alt="" style="{style}">'

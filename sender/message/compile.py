@@ -10,6 +10,7 @@ one is configured, and in any case `mailto:` to whoever answers (Reply-To, else 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from urllib.parse import quote
 from schemas.campaign import Campaign
 from schemas.message_name import MessageName, Tokens, message_tokens
 from schemas.template.errors import RowError
+from schemas.template.links import TOKEN, links_of, tracked
 from sender.message.address import wire_address
 from sender.message.bodies import alternative, part
 from sender.message.envelope import Envelope
@@ -30,6 +32,8 @@ from sender.message.parts import ODD
 from sender.message.template import CompiledTemplate, Split, compile_template
 from sender.message.verp import return_paths
 from sender.message.writer import Core, Frame, Unsubscribe
+
+log = logging.getLogger(__name__)
 
 Sign = Callable[[bytes, datetime], bytes]
 """(a message, its date) to the message with a signature before it."""
@@ -52,7 +56,7 @@ class CompiledMessage:
     fixed: bytes
     """The headers that never change, each with its line end."""
     tracker: str | None
-    """The URL that those to unsubscribe begin with."""
+    """What the URLs of its links, of its pixel and to unsubscribe begin with."""
     answers: str
     """Where a `mailto:` to unsubscribe goes."""
     smtputf8: bool
@@ -115,7 +119,7 @@ class CompiledMessage:
     def fill_slowly(self, row: Mapping[str, object], tokens: Tokens, date: bytes) -> Envelope:
         """One row's message, unsigned, without the fast way; `date` is its header. Raises `RowError`."""
         rcpt_to, utf8 = wire_address(_address_of(row))
-        read = self.template.split(row)
+        read = self.template.split(row if self.tracker is None else {**row, TOKEN: tokens.url})
         named = f"<{tokens.mail}@{self.domain}>"
         content = b"".join(
             (
@@ -177,12 +181,14 @@ def compile_message(
     """The message of `campaign`. Do it once a campaign: it costs milliseconds.
 
     `key` signs the names of its messages (`signing_keys`); without it anybody can make them, which does for a look.
-    `tracker` is the tracker's public URL (`https://t.bore.example`); None: there is none. `sign` puts a signature
-    before each message (`dkim.py`). `return_path`: the mailbox that bounces come back to, each to a subaddress that
-    names its message (`verp.py`); None: to From.
+    `tracker` is the tracker's public URL (`https://t.bore.example`), to which links and a pixel lead as the campaign's
+    `tracking` says, and List-Unsubscribe; None: there is none. `sign` puts a signature before each message (`dkim.py`).
+    `return_path`: the mailbox that bounces come back to, each to a subaddress that names its message (`verp.py`);
+    None: to From.
     Raises `TemplateError` (which part, which line), or `RowError` when From, Reply-To or `return_path` is no address.
     """
-    template = compile_template(campaign.template)
+    tracker = (tracker or "").rstrip("/") or None
+    template = compile_template(campaign.template, tracked=_tracked(campaign, tracker))
     mail_from, utf8 = wire_address(campaign.from_email)
     answers = mail_from
     fixed = mailbox_header("From", mail_from, one_line(campaign.from_name or "", "the name in From"))
@@ -195,9 +201,20 @@ def compile_message(
     # `=_` is in no quoted-printable or base64 body (RFC 2045, 6.7), so one boundary does for all.
     boundary = "=_" + hashlib.blake2b(campaign.campaign_id.encode(), digest_size=12).hexdigest()
     return CompiledMessage(
-        template, mail_from, domain, fixed, (tracker or "").rstrip("/") or None, answers, utf8, boundary, key, sign,
+        template, mail_from, domain, fixed, tracker, answers, utf8, boundary, key, sign,
         return_paths(return_path) if return_path is not None else None,
     ).prepared()  # fmt: skip
+
+
+def _tracked(campaign: Campaign, tracker: str | None) -> str | None:
+    """The HTML whose links and pixel lead to the tracker; None: nothing of it does."""
+    html, wanted = campaign.template.html, campaign.tracking
+    if html is None or tracker is None or not (wanted.opens or wanted.clicks):
+        return None
+    links = campaign.links if wanted.clicks else ()
+    if links and links_of(html) != links:
+        log.warning("campaign %s is sent with its links as they are: it was planned with others", campaign.campaign_id)
+    return tracked(html, links, tracker, opens=wanted.opens)
 
 
 def feedback_id(campaign: Campaign) -> str:

@@ -75,9 +75,12 @@ class CompiledPart:
         return self.program.render(row)
 
 
-def compile_html(source: str) -> CompiledPart:
-    """The HTML part: values are escaped for where they stand. Raises `TemplateError`."""
-    return _compiled(parse_html(source))
+def compile_html(source: str, *, measured: bool = False) -> CompiledPart:
+    """The HTML part: values are escaped for where they stand. Raises `TemplateError`.
+
+    `measured`: it was made of one whose size is right, and may be larger.
+    """
+    return _compiled(parse_html(source, measured=measured))
 
 
 def compile_text(part: Part, source: str) -> CompiledPart:

@@ -55,10 +55,17 @@ class Rendered:
     text: str | None
 
 
-def compile_template(template: ResolvedTemplate) -> CompiledTemplate:
-    """Parses and checks every part. Raises `TemplateError` naming part and line."""
+def compile_template(template: ResolvedTemplate, *, tracked: str | None = None) -> CompiledTemplate:
+    """Parses and checks every part. Raises `TemplateError` naming part and line.
+
+    `tracked` is the HTML with its links and pixel for the tracker, sent in the place of the template's own, of which
+    the text is made.
+    """
     subject = compile_text("subject", template.subject)
-    html = compile_html(template.html) if template.html is not None else None
+    if tracked is not None:
+        html: CompiledPart | None = compile_html(tracked, measured=True)
+    else:
+        html = compile_html(template.html) if template.html is not None else None
     if template.text is not None:
         text: CompiledPart | None = compile_text("text", template.text)
     else:

@@ -16,6 +16,7 @@ from typing import Any
 
 from schemas.message_name import Tokens
 from schemas.template.budget import MAX_OUTPUT
+from schemas.template.links import TOKEN
 from sender.message.address import wire_address
 from sender.message.bodies import SOFT, in_base64, octets, part_headers, piece
 from sender.message.envelope import Envelope
@@ -176,6 +177,8 @@ class Writer:
         return self.slots[key]
 
     def _cell(self, name: str) -> str:
+        if name == TOKEN:
+            return "url"
         at = [n for n, column in enumerate(self.columns) if column == name]
         return f"row[{at[-1]}]" if at else "None"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -56,6 +57,10 @@ MIN_KEY = 16
 """Characters of a key that nobody guesses."""
 
 
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?")
+"""What stands in links as it is, in HTML and in headers."""
+
+
 class TrackerSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8081, ge=0, le=65535)
@@ -64,6 +69,13 @@ class TrackerSettings(Section):
         (), description="what signs the names of messages in Message-IDs, return paths and URLs: the first signs, all "
         "verify, and after them one that every installation has",
     )  # fmt: skip
+
+    @field_validator("public_url")
+    @classmethod
+    def _url_is_one(cls, url: str | None) -> str | None:
+        if url is not None and not _PUBLIC_URL.fullmatch(url):
+            raise ValueError(f"{url!r} is not where it can be reached; write it like https://t.bore.example")
+        return url
 
     @field_validator("keys")
     @classmethod

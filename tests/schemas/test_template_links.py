@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.link import Link
+from schemas.link import Link, read_click
 from schemas.template.engine import parse_html
 from schemas.template.errors import TemplateError
 from schemas.template.links import MAX_LINKS, TOKEN, links_of, tracked
@@ -56,11 +56,13 @@ def render(html: str, row: dict[str, Any] | None = None) -> str:
 
 def leads(link: str, links: tuple[Link, ...]) -> str:
     """Where a URL of the tracker leads; any other leads where it says."""
-    found = re.fullmatch(rf"{URL}/t/c/{re.escape(NAMED)}\.([0-9]+)(?:\?(.*))?", link)
-    if found is None:
-        assert not link.startswith(URL)
+    if not link.startswith(f"{URL}/"):
         return link
-    target = links[int(found[1]) - 1].target(found[2] or "")
+    path, _, query = link.removeprefix(f"{URL}/t/c/").partition("?")
+    named = read_click(path)
+    assert named is not None
+    assert named[0] == NAMED
+    target = links[named[1] - 1].target(query)
     assert target is not None
     return target
 
@@ -117,7 +119,7 @@ def test_a_tracked_template_says_the_same_and_leads_to_the_same_places(html: str
 def test_any_soup_is_tracked_or_left_alone(html: str) -> None:
     links = links_of(html)
     made = tracked(html, links, URL, opens=True)
-    assert made.count(f"/t/c/{{{{ {TOKEN} }}}}.") == len(links)
+    assert made.count(f"/t/c/{{{{ {TOKEN} }}}}-") == len(links)
     try:
         render(html)
     except TemplateError:
@@ -189,7 +191,7 @@ def test_links_in_loops_carry_what_they_had() -> None:
     links = links_of(html)
     said = Read(render(tracked(html, links, URL, opens=False))).links
     assert [leads(link, links) for link in said] == Read(render(html)).links
-    assert said[0] == f"{URL}/t/c/{NAMED}.1?a%2Fb!1!7"
+    assert said[0] == f"{URL}/t/c/{NAMED}-1?a%2Fb!1!7"
     assert links[0].written == 'https://x.example/{{ item.note }}?i={{ loop.index }}&n={{ item["id"] }}'
 
 
@@ -249,6 +251,22 @@ def test_other_links_than_the_campaigns_are_left_alone() -> None:
     links = links_of(html)
     assert tracked(html, links[:1], URL, opens=False) == html
     assert tracked(html, links[::-1], URL, opens=False) == html
+
+
+def test_what_has_no_number_is_no_click() -> None:
+    assert read_click(f"{NAMED}-200") == (NAMED, 200)
+    for text in (
+        "",
+        "-1",
+        NAMED,
+        f"{NAMED}-",
+        f"{NAMED}-0",
+        f"{NAMED}-01",
+        f"{NAMED}-x",
+        f"{NAMED}-12345",
+        f"{NAMED}-１",
+    ):
+        assert read_click(text) is None
 
 
 def test_links_beyond_the_last_number_stay_as_they_are() -> None:

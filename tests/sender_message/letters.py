@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.campaign import Campaign, RecipientSource, ResolvedSchedule, ResolvedTemplate, SourceFingerprint
 from schemas.message_name import MessageName
+from schemas.request import Tracking
 from schemas.strategy import Step, Strategy
 from sender.message.compile import compile_message
 from sender.message.envelope import Envelope
@@ -30,6 +31,7 @@ def campaign(**changes: Any) -> Campaign:
     given = {
         "campaign_id": "cobranza-2026-02", "name": "Cobranza", "content_hash": "0" * 64, "created_at": NOON,
         "from_email": "cobros@bore.example", "from_name": "Bore", "sending_domain": "bore.example", "relay": "main",
+        "tracking": Tracking(opens=False, clicks=False),
         "source": RecipientSource(fingerprint=SourceFingerprint(kind="inline", size=1, changed="")),
         "schedule": ResolvedSchedule(start_at=NOON, timezone="UTC"),
         "strategy": Strategy(

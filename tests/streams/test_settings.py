@@ -198,6 +198,24 @@ def test_a_mistake_in_the_file_is_not_blamed_on_the_environment(tmp_path: Path) 
     assert lines[lines.index("RAMPA_KAFKA__NOPE in the environment:") + 1].startswith("  kafka: ")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "t.bore.example",
+        "ftp://t.bore.example",
+        "https://t.bore.example/a b",
+        'https://t/"x',
+        "https://t/{{ x }}",
+        "https://u@t.example",
+    ],
+)
+def test_a_tracker_is_reached_by_a_plain_url(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match="public_url"):
+        load(written(tmp_path, GOOD), {"RAMPA_TRACKER__PUBLIC_URL": url})
+    good = load(written(tmp_path, GOOD), {"RAMPA_TRACKER__PUBLIC_URL": "https://t.bore.example:8443/r/"})
+    assert good.tracker.public_url == "https://t.bore.example:8443/r/"
+
+
 @pytest.mark.parametrize("keys", ['[""]', '["long enough, surely", "hunter2"]', '["                        "]'])
 def test_a_key_that_could_be_guessed_is_refused_without_showing_it(tmp_path: Path, keys: str) -> None:
     with pytest.raises(SettingsError, match=r"secrets\.token_urlsafe") as refused:
