@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import fsum
 
 from sender.gate.account import Account
 from sender.gate.rows import CampaignRow, Permit, RelayRow
@@ -54,9 +55,9 @@ def throttle(relay: RelayRow, limit: float | None, permit: Permit, begun: int, r
 
 
 def in_use(row: RelayRow | CampaignRow, real: float) -> float:
-    """The rate that open permits, and those that ended early, hold."""
-    held = sum(rate for until, rate in row.tails if until > real)
-    return held + sum(b.permit.rate for b in row.permits.values() if b.permit and b.permit.rate is not None)
+    """The rate that open permits, and those that ended early, hold: the same sum in whatever order they are known."""
+    held = [rate for until, rate in row.tails if until > real]
+    return fsum([*held, *(b.permit.rate for b in row.permits.values() if b.permit and b.permit.rate is not None)])
 
 
 def keep_tail(row: RelayRow | CampaignRow, permit: Permit, begun: int, real: float) -> float | None:

@@ -54,9 +54,13 @@ def dispatch(turn: Turn, relay: RelayRow) -> None:
     if isinstance(room, HoldReason):
         _hold_all(turn, relay, fresh, room)
         return
-    asking = _who_asks(turn, relay, room)
-    seen = {c.campaign_id for c, _, _ in asking}
-    _give(turn, relay, room, asking)
+    seen: set[str] = set()
+    while asking := _who_asks(turn, relay, room, seen):
+        seen |= {c.campaign_id for c, _, _ in asking}
+        before = room.connections
+        _give(turn, relay, room, asking)
+        if room.probe or not 0 < room.connections < before:
+            break  # else they took less than they asked for, and the next ones may have the rest
     late = {c: None for c in fresh if c not in seen and turn.tables.campaigns[c].queued}
     if late:
         _hold_all(turn, relay, late, _taken(turn, relay))
@@ -134,13 +138,16 @@ def _wait(turn: Turn, relay: RelayRow, campaign: CampaignRow, hold: HoldReason |
         turn.tables.wake_campaign(campaign, hold.until)
 
 
-def _who_asks(turn: Turn, relay: RelayRow, room: Room) -> list[tuple[CampaignRow, Offer, int]]:
-    """Who can release now, oldest first, and in how many portions; as many as there are connections. For a probe the
-    oldest one with somebody who was not deferred: one who was may be the only one whom the relay refuses."""
+def _who_asks(turn: Turn, relay: RelayRow, room: Room, seen: set[str]) -> list[tuple[CampaignRow, Offer, int]]:
+    """Who else can release now, oldest first, and in how many portions; as many as there are connections. For a probe
+    the oldest one with somebody who was not deferred: one who was may be the only one whom the relay refuses."""
     asking: list[tuple[CampaignRow, Offer, int]] = []
     portions, at = 0, 0
     while at < len(relay.queue) and (portions < room.connections or room.probe):
         campaign = turn.tables.campaigns[relay.queue[at][1]]
+        if campaign.campaign_id in seen:
+            at += 1
+            continue
         found = offer(turn, campaign)
         pace = _pace(turn, relay, campaign) if isinstance(found, Offer) else None
         if isinstance(found, Offer) and isinstance(pace, tuple):
