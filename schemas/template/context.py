@@ -55,8 +55,8 @@ MAX_TAIL = 4096
 """Characters of a URL, or of a text without a space, that are looked at: longer ones keep their ends."""
 
 
-def _place_in_url(url: str, *, whole: bool) -> Place:
-    """The place at the end of `url`; `whole`: it is an attribute's value from its start."""
+def place_in_url(url: str, *, whole: bool) -> Place:
+    """The place at the end of `url`, as the template has it; `whole`: it is an attribute's value from its start."""
     if "?" in url or "#" in url:
         return Place.QUERY
     _, absolute, rest = url.partition("://")
@@ -76,7 +76,7 @@ class TextScanner:
     def value(self) -> Place:
         url = _BARE.search(self._tail)
         self._tail += _WORD
-        return _place_in_url(url[0], whole=False) if url else Place.PLAIN
+        return place_in_url(url[0], whole=False) if url else Place.PLAIN
 
     def copy(self) -> TextScanner:
         return TextScanner(self._tail)
@@ -117,8 +117,11 @@ _RAW = ("script", "style", "title", "textarea")
 _LONGEST_RAW = len("</textarea")
 _LONGEST_NAME = 32
 """Characters of a tag's or an attribute's name that are kept: none that matters here is longer."""
+SPACE = " \t\n\r\f"
+"""What parts the attributes of a tag (HTML Living Standard, 13.2.5): no other white space does."""
 _NO_TAG = re.compile(r"[^<]+")
-_RUN_OF_VALUE = {'"': re.compile(r'[^"]+'), "'": re.compile(r"[^']+"), "": re.compile(r"[^\s>]+")}
+_CONDITIONAL = re.compile(r"!--\[if\b", re.IGNORECASE)
+_RUN_OF_VALUE = {'"': re.compile(r'[^"]+'), "'": re.compile(r"[^']+"), "": re.compile(f"[^{SPACE}>]+")}
 
 
 class HtmlScanner:
@@ -170,9 +173,9 @@ class HtmlScanner:
             self._step(character)
         at, name, tail = before
         if at in (_At.BEFORE_VALUE, _At.VALUE) and name.lower() in URL_ATTRIBUTES:
-            return _place_in_url(tail.lstrip() if at is _At.VALUE else "", whole=True)
+            return place_in_url(tail.lstrip() if at is _At.VALUE else "", whole=True)
         if at in (_At.TEXT, _At.VALUE, _At.RAW) and (url := _BARE.search(tail)):
-            return _place_in_url(url[0], whole=False)
+            return place_in_url(url[0], whole=False)
         return Place.PLAIN
 
     def _step(self, c: str) -> None:
@@ -187,19 +190,19 @@ class HtmlScanner:
     def _in_tag_name(self, c: str) -> None:
         if c == ">":
             self._end_tag()
-        elif c.isspace() or (c == "/" and self._tag != "/"):
+        elif c in SPACE or (c == "/" and self._tag != "/"):
             self._at = _At.IN_TAG
         else:
             self._tag = (self._tag + c)[:_LONGEST_NAME]
             if self._tag == "!--":
-                self._at, self._tail = _At.COMMENT, ""
+                self._at, self._tail = _At.COMMENT, "--"  # `<!-->` is a whole one
 
     def _in_in_tag(self, c: str) -> None:
         if c == ">":
             self._end_tag()
         elif c == "=" and self._name:
             self._at = _At.BEFORE_VALUE
-        elif not c.isspace() and c != "/":
+        elif c not in SPACE and c != "/":
             self._at, self._name = _At.ATTRIBUTE, c
 
     def _in_attribute(self, c: str) -> None:
@@ -207,7 +210,7 @@ class HtmlScanner:
             self._end_tag()
         elif c == "=":
             self._at = _At.BEFORE_VALUE
-        elif c.isspace():
+        elif c in SPACE:
             self._at = _At.IN_TAG
         else:
             self._name = (self._name + c)[:_LONGEST_NAME]
@@ -217,20 +220,20 @@ class HtmlScanner:
             self._end_tag()
         elif c in "\"'":
             self._at, self._quote, self._tail = _At.VALUE, c, ""
-        elif not c.isspace():
+        elif c not in SPACE:
             self._at, self._quote, self._tail = _At.VALUE, "", c
 
     def _in_value(self, c: str) -> None:
         if c == ">" and not self._quote:
             self._end_tag()
-        elif c == self._quote or (not self._quote and c.isspace()):
+        elif c == self._quote or (not self._quote and c in SPACE):
             self._at, self._tail, self._name = _At.IN_TAG, "", ""
         else:
             self._tail = _shortened(self._tail + c, whole=True)
 
     def _in_comment(self, c: str) -> None:
-        self._tail = (self._tail + c)[-3:]
-        if self._tail == "-->":
+        self._tag, self._tail = (self._tag + c)[: len("!--[if ")], (self._tail + c)[-3:]
+        if self._tail == "-->" or (c == ">" and _CONDITIONAL.match(self._tag)):  # Outlook reads on after `[if mso]>`
             self._at, self._tail = _At.TEXT, ""
 
     def _in_raw(self, c: str) -> None:

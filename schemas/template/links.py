@@ -26,6 +26,7 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from schemas.domain_names import ascii_domain
 from schemas.link import BETWEEN, NUMBER, Link
+from schemas.template.context import place_in_url
 from schemas.template.tags import JINJA, PIECE, Held, hold, place_of_pixel, tags_of
 
 TOKEN = "_rampa_token"  # noqa: S105  (a variable's name)
@@ -38,7 +39,9 @@ _LINKING = re.compile(r"a|area|v:[a-z]+", re.IGNORECASE)
 _CAPTURING = frozenset(["macro", "call", "filter", "set"])
 """Blocks whose text a template may change before it stands somewhere."""
 _UNTRACKED = frozenset(["data-no-track", "ses:no-track"])
-_HOST = re.compile(r"(https?)://([^\s/?#@\[\]\\:]+)(:[0-9]{1,5})?(?=[/?#]|\Z)", re.IGNORECASE)
+_HOST = re.compile(r"(https?)://([^\s/?#@\[\]\\:]+)(:[0-9]{1,5})?(?=[/?#]|\Z)", re.IGNORECASE | re.ASCII)
+_ITEMS = ("previtem", "nextitem")
+"""Of a loop: what it goes over, which may be anything."""
 _CHARREF = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]*);?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
 _URL_SAFE = "/?#[]@!$&'()*+,;=:%-._~"
@@ -91,11 +94,15 @@ def tracked(html: str, links: tuple[Link, ...], url: str, *, opens: bool) -> str
 def _spots(held: Held) -> Iterator[_Spot]:
     plain: Callable[[str], str | None] | None = None
     count = 0
+    again = any("self" in piece for piece in held.pieces)  # {{ self.name() | replace(...) }}
+    capturing = _CAPTURING | {"block"} if again else _CAPTURING
     for tag in tags_of(held):
         given = tag.attributes
-        if "href" not in given or not _LINKING.fullmatch(tag.name) or not _UNTRACKED.isdisjoint(given):
+        if "href" not in given or not _LINKING.fullmatch(tag.name):
             continue
-        if count == MAX_LINKS or not _CAPTURING.isdisjoint(tag.blocks):
+        if not _UNTRACKED.isdisjoint(PIECE.sub("", name) for name in given):  # also when a condition says so
+            continue
+        if count == MAX_LINKS or not capturing.isdisjoint(tag.blocks):
             continue
         start, end = given["href"]
         plain = plain or _plain_values(held)
@@ -127,12 +134,14 @@ def _link(held: Held, value: str, plain: Callable[[str], str | None]) -> tuple[L
         return None, ""
     encoded = [quote(one, safe=_URL_SAFE) for one in known]
     encoded[0] = head[0] + quote(known[0][head[1] :], safe=_URL_SAFE)
-    if sum(map(len, encoded)) > MAX_URL:
+    if max(len(value), sum(map(len, encoded))) > MAX_URL:
         return None, ""
     places: list[Literal["path", "query"]] = []
     for n in range(len(values)):
         before = "".join(encoded[: n + 1])
         places.append("query" if "?" in before or "#" in before else "path")
+        if place_in_url("x".join(texts[: n + 1]).lstrip(), whole=True).value != places[-1]:
+            return None, ""  # a character reference hides from the engine where the value stands
     return Link(parts=tuple(encoded), values=tuple(values), places=tuple(places)), BETWEEN.join(marks)
 
 
@@ -144,12 +153,13 @@ def _unescaped(text: str) -> str | None:
         nonlocal doubtful
         said = m[0]
         if said.endswith(";") and (said.startswith("&#") or said[1:] in html5):
+            doubtful = doubtful or not unescape(said)  # a control character
             return unescape(said)
         # Without its semicolon a name stands for its character, unless a letter, a digit or = follows.
         doubtful = doubtful or said.startswith("&#") or (said[1:] in html5 and text[m.end() : m.end() + 1] != "=")
         return said
 
-    read = re.sub(r"[\t\n\r\f]", "", _CHARREF.sub(one, text))
+    read = re.sub(r"[\t\n\r]", "", _CHARREF.sub(one, text))
     return None if doubtful or _CONTROL.search(read) or PIECE.search(read) else read
 
 
@@ -174,21 +184,9 @@ def _plain_values(held: Held) -> Callable[[str], str | None]:
     """A function that says the expression of a piece when it is a value of the row as it stands there; else None."""
     try:
         tree = JINJA.parse(held.source(held.text))
+        known = _bound_names(tree)
     except (TemplateSyntaxError, RecursionError):
         return lambda _: None
-    bound = {one.name for one in tree.find_all(nodes.Name) if one.ctx != "load"}
-    bound |= {one.name for one in tree.find_all(nodes.NSRef)}
-    loops = list(tree.find_all(nodes.For))
-    named = [name for one in loops for name in _targets(one)]
-    others = [one.name for one in tree.find_all(nodes.Name) if one.ctx != "load"]
-    # Loops over the row's own lists give the row's own values; names that something else binds too are left alone.
-    good = {name for name in named if others.count(name) == named.count(name)}
-    while True:
-        known = frozenset(bound - good)
-        bad = {name for one in loops for name in _targets(one) if not _is_plain(one.iter, known)}
-        if not good & bad:
-            break
-        good -= bad
 
     def plain(piece: str) -> str | None:
         if not piece.startswith("{{"):
@@ -202,6 +200,23 @@ def _plain_values(held: Held) -> Callable[[str], str | None]:
     return plain
 
 
+def _bound_names(tree: nodes.Template) -> frozenset[str]:
+    """The names that may stand for something else than a value of the row."""
+    bound = {one.name for one in tree.find_all(nodes.Name) if one.ctx != "load"}
+    bound |= {one.name for one in tree.find_all(nodes.NSRef)}
+    loops = list(tree.find_all(nodes.For))
+    named = [name for one in loops for name in _targets(one)]
+    others = [one.name for one in tree.find_all(nodes.Name) if one.ctx != "load"]
+    # Loops over the row's own lists give the row's own values; names that something else binds too are left alone.
+    good = {name for name in named if others.count(name) == named.count(name)}
+    while True:
+        known = frozenset(bound - good)
+        bad = {name for one in loops for name in _targets(one) if not _is_plain(one.iter, known)}
+        if not good & bad:
+            return known
+        good -= bad
+
+
 def _targets(loop: nodes.For) -> list[str]:
     return [one.name for one in [loop.target, *loop.target.find_all(nodes.Name)] if isinstance(one, nodes.Name)]
 
@@ -210,10 +225,10 @@ def _is_plain(node: nodes.Node | None, bound: frozenset[str]) -> bool:
     """Whether it is a value of the row (or a loop's own), which has no mark-up, with a default perhaps."""
     if isinstance(node, nodes.Name):
         return node.name not in bound and node.name not in JINJA.globals and node.name != "self"
-    if isinstance(node, nodes.Getattr):
-        return _is_plain(node.node, bound)
-    if isinstance(node, nodes.Getitem):
-        return isinstance(node.arg, nodes.Const) and _is_plain(node.node, bound)
+    if isinstance(node, nodes.Getattr | nodes.Getitem):
+        key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+        of_loop = isinstance(node.node, nodes.Name) and node.node.name == "loop"
+        return key not in ((None, *_ITEMS) if of_loop else (None,)) and _is_plain(node.node, bound)
     if isinstance(node, nodes.Filter) and node.name in {"default", "d"}:
         constant = all(isinstance(one, nodes.Const) for one in [*node.args, *(pair.value for pair in node.kwargs)])
         return constant and node.dyn_args is None and node.dyn_kwargs is None and _is_plain(node.node, bound)

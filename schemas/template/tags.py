@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError
 
+from schemas.template.context import SPACE
+
 JINJA = Environment(keep_trailing_newline=True)  # noqa: S701  (it only reads)
 _FIRST = 0xF0000
 """Characters of plane 15, private use: n stands for the n-th piece of Jinja."""
@@ -20,13 +22,17 @@ PIECE = re.compile(f"([{chr(_FIRST)}-{chr(_LAST)}])")
 _ENDS = frozenset(["variable_end", "block_end", "comment_end", "raw_end"])
 _BLOCKS = frozenset(["if", "for", "macro", "call", "filter", "with", "block", "autoescape"])
 _SEEN = re.compile(
-    r"(?P<comment><!--(?!\[if\b))|(?P<end></[a-z][^\s/>]*)|<(?P<tag>[a-z][^\s/>]*)|(?P<piece>[\U000F0000-\U000FFFFD])",
-    re.IGNORECASE,
+    rf"(?P<comment><!--(?!\[if\b))|(?P<end></[a-z][^{SPACE}/>]*)|<(?P<tag>[a-z][^{SPACE}/>]*)"
+    r"|(?P<piece>[\U000F0000-\U000FFFFD])|(?P<if><!--\[if\b)|-->",
+    re.IGNORECASE | re.ASCII,
 )
-_RAW = frozenset(["script", "style", "title", "textarea"])
-_NAME = re.compile(r"[\s/]*([^\s>/][^\s=>/]*)\s*")
-_VALUE = re.compile(r"=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>\"'][^\s>]*)|(?=>))")
-_TAG_END = re.compile(r"[\s/]*>")
+_RAW = frozenset(["script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes"])
+_NAME = re.compile(f"[{SPACE}/]*([^{SPACE}>/][^{SPACE}=>/]*)[{SPACE}]*")
+_VALUE = re.compile(f"=[{SPACE}]*(?:\"([^\"]*)\"|'([^']*)'|([^{SPACE}>\"'][^{SPACE}>]*)|(?=>))")
+_TAG_END = re.compile(f"[{SPACE}/]*>")
+
+
+OUTLOOK = "<!--[if"
 
 
 class Held(NamedTuple):
@@ -40,8 +46,15 @@ class Held(NamedTuple):
         return self.pieces[ord(mark) - _FIRST]
 
     def source(self, text: str) -> str:
-        """A text with the pieces back in their places."""
-        return PIECE.sub(lambda m: self.piece(m[0]), text)
+        """A text with the pieces back in their places.
+
+        Space that a piece strips is gone by now; after a brace it is put back, or the two would be `{{`, `{%` or `{#`.
+        """
+
+        def one(m: re.Match[str]) -> str:
+            return (" " if text.endswith("{", 0, m.start()) else "") + self.piece(m[0])
+
+        return PIECE.sub(one, text)
 
 
 def hold(source: str) -> Held | None:
@@ -67,25 +80,29 @@ def hold(source: str) -> Held | None:
 
 
 class Tag(NamedTuple):
-    """A tag, where a browser sees one."""
+    """A tag, where a browser sees one, or Outlook."""
 
     name: str
-    """In lower case; `/body` of an end tag."""
+    """In lower case; `/body` of an end tag; empty for what is never closed: the rest of the text is in it."""
     start: int
     attributes: dict[str, tuple[int, int]]
     """Where the values of its attributes are, by names in lower case, the first of each."""
     blocks: tuple[str, ...]
-    """The blocks of Jinja round it."""
+    """The blocks of Jinja round it, and `OUTLOOK` last when it stands in a conditional comment."""
 
 
 def tags_of(held: Held) -> Iterator[Tag]:
     """The tags, in their order."""
     text, at = held.text, 0
     blocks: list[str] = []
+    outlook: tuple[str, ...] = ()
     while (found := _SEEN.search(text, at)) is not None:
         start, at = found.start(), found.end()
         if found["piece"]:
             _follow(held.piece(found[0]), blocks)
+            continue
+        if found["if"] or found[0] == "-->":
+            outlook = (OUTLOOK,) if found["if"] else ()
             continue
         name = (found["tag"] or found[0][1:]).lower()
         attributes: dict[str, tuple[int, int]] = {}
@@ -94,12 +111,15 @@ def tags_of(held: Held) -> Iterator[Tag]:
         else:
             end = text.find("-->", at - 2) + 3 if found["comment"] else at
         if found["tag"] and name in _RAW and end is not None:
-            closing = re.compile(f"</{name}\\b", re.IGNORECASE).search(text, end)
+            closing = re.compile(f"</{name}(?=[{SPACE}/>])", re.IGNORECASE | re.ASCII).search(text, end)
             end = closing.end() if closing is not None else None
-        if end is None or end < at:
-            return  # a quote, comment or script that is never closed: the rest is in it
-        if not found["comment"]:
-            yield Tag(name, start, attributes, tuple(blocks))
+        if end is None or end < at:  # a quote, comment or script
+            yield Tag("", start, {}, (*blocks, *outlook))
+            return
+        if found["comment"]:
+            outlook = ()
+        else:
+            yield Tag(name, start, attributes, (*blocks, *outlook))
         for m in PIECE.finditer(text, at, end):
             _follow(held.piece(m[0]), blocks)
         at = end
@@ -133,8 +153,9 @@ def _follow(piece: str, blocks: list[str]) -> None:
 
 
 def place_of_pixel(held: Held) -> int | None:
-    """Before the last `</body>` that stands outside all blocks, else the end; None: there may be no HTML at all."""
-    outermost = [tag for tag in tags_of(held) if not tag.blocks]
-    if not outermost:
-        return None
-    return next((tag.start for tag in reversed(outermost) if tag.name == "/body"), len(held.text))
+    """Before the last `</body>` that stands outside all blocks, else the end; None: there may be no HTML at all, or
+    the end is in something that is never closed."""
+    tags = list(tags_of(held))
+    outermost = [tag for tag in tags if not tag.blocks]
+    end = len(held.text) if outermost and tags[-1].name else None
+    return next((tag.start for tag in reversed(outermost) if tag.name == "/body"), end)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -140,10 +141,13 @@ def test_any_soup_is_tracked_or_left_alone(html: str) -> None:
         ("https://x.example/100%/%41", "https://x.example/100%/%41"),
         ("http://10.0.0.1/x", "http://10.0.0.1/x"),
         ("http://localhost:8080", "http://localhost:8080"),
+        ("https://x.example/a\u00a0b", "https://x.example/a%C2%A0b"),
     ],
 )
 def test_a_link_is_read_as_browsers_read_it(href: str, leads_to: str) -> None:
     assert [link.parts for link in links_of(f'<a href="{href}">x</a>')] == [(leads_to,)]
+    if not re.search(r"[ \t\n]", href):
+        assert [link.parts for link in links_of(f"<a href={href}>x</a>")] == [(leads_to,)]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +175,19 @@ def test_a_link_is_read_as_browsers_read_it(href: str, leads_to: str) -> None:
         '{% for x in items|map("e") %}{% for z in x %}<a href="https://x.example/?{{z}}">x</a>{% endfor %}{% endfor %}',
         '{% macro m(word) %}<a href="https://x.example/">{{ word }}</a>{% endmacro %}{{ m(1) }}',
         '{% with a = word|safe %}<a href="https://x.example/{{ a }}">x</a>{% endwith %}',
+        '{% for w in items|map("e") %}<a href="https://x.example/?{{ loop.previtem | d(1) }}">x</a>{% endfor %}',
+        '{% block b %}<a href="https://x.example/">x</a>{% endblock %}{{ self.b() | replace("x", "y") }}',
+        '<a {% if word %}data-no-track{% endif %} href="https://x.example/">x</a>',
+        '<a href="https://x.example/O&#39;Brien/{{ word }}">x</a>',
+        '<a href="https://x.example/&quest;q={{ word }}">x</a>',
+        '<a href="https://x.example&sol;{{ word }}">x</a>',
+        '<a href="https://x.example/a\fb">x</a>',
+        '<a href="https://x.example/&#1;">x</a>',
+        '<a href="http\u017f://x.example/">x</a>',
+        '<a\u00a0href="https://x.example/">x</a>',
+        '<xmp><a href="https://x.example/"></xmp>',
+        '<script></script-x><a href="https://x.example/"></script>',
+        f'<a href="https://x.example/{{{{ a{".b" * 2400} }}}}">x</a>',
         '<link href="https://x.example/">',
         '<textarea><a href="https://x.example/"></textarea>',
         '{% raw %}<a href="https://x.example/">{% endraw %}',
@@ -193,6 +210,35 @@ def test_links_in_loops_carry_what_they_had() -> None:
     assert [leads(link, links) for link in said] == Read(render(html)).links
     assert said[0] == f"{URL}/t/c/{NAMED}-1?a%2Fb!1!7"
     assert links[0].written == 'https://x.example/{{ item.note }}?i={{ loop.index }}&n={{ item["id"] }}'
+
+
+@pytest.mark.parametrize(
+    "piece", ["{%- if word -%} x {%- endif -%}", "{{- word -}}", "{#- no -#}", "{%- raw -%}x{%- endraw -%}"]
+)
+def test_a_brace_before_jinja_that_strips_space_stays_a_brace(piece: str) -> None:
+    html = f'<style>p {{ {piece} }} {{\n{piece} }}</style><a href="https://x.example/">x</a>'
+    made = tracked(html, links_of(html), URL, opens=True)
+    assert made.count(TOKEN) == 2
+    assert [one for one in Read(render(made)).rest if one != "pixel"] == Read(render(html)).rest
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        "<!--[if mso]>{0}<![endif]-->",
+        "<!--[IF mso]><p>{0}</p><![endif]-->{0}",
+        "<!--[if !mso]><!-->{0}<!--<![endif]-->",
+    ],
+)
+@given(st.text(st.characters(codec="utf-8")))
+@example("a b/ñ?&!#%")
+def test_links_for_outlook_carry_what_they_had(wrap: str, word: str) -> None:
+    html = wrap.format('<v:rect href="https://x.example/{{ w }}?a={{ w }}&amp;b={{ w }}"></v:rect>')
+    links, row = links_of(html), {"w": word, TOKEN: NAMED}
+    assert len(links) == wrap.count("{0}")
+    was = re.findall('href="([^"]*)"', render(html, row))
+    now = re.findall('href="([^"]*)"', render(tracked(html, links, URL, opens=False), row))
+    assert [leads(unescape(one), links) for one in now] == [unescape(one) for one in was]
 
 
 def test_a_query_that_is_not_the_links_leads_nowhere() -> None:
@@ -231,6 +277,10 @@ def test_a_link_is_read_back_as_it_was_written() -> None:
         ("{% if word %}<p>x</p></body>{% endif %}<br>", ""),
         ("<!-- </body> --><p></p></BODY>\n", "</BODY>"),
         ("</body><p></body>", "</body>"),
+        ("<p></body><!--[if mso]></body><![endif]-->", "</body><!--[if"),
+        ("<!--[if mso]></body><![endif]--><p>", ""),
+        ("<!--[if !mso]><!--><p></body><!--<![endif]-->", "</body>"),
+        ("<p></body><textarea>", "</body>"),
     ],
 )
 def test_the_pixel_stands_at_the_end(html: str, before: str) -> None:
@@ -242,7 +292,15 @@ def test_the_pixel_stands_at_the_end(html: str, before: str) -> None:
 
 
 def test_what_may_be_empty_or_no_html_has_no_pixel() -> None:
-    for html in ("", "Hola {{ word }}", "{% if word %}<p>x</p>{% endif %}", "\U000f0001<p>"):
+    for html in (
+        "",
+        "Hola {{ word }}",
+        "{% if word %}<p>x</p>{% endif %}",
+        "\U000f0001<p>",
+        "<p><textarea>",
+        "<p><b title='>",
+        "<p><!-- ",
+    ):
         assert tracked(html, (), URL, opens=True) == html
 
 
