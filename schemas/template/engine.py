@@ -16,6 +16,7 @@ from markupsafe import Markup
 from schemas.template.budget import Budget
 from schemas.template.context import HtmlScanner, Scanner, TextScanner
 from schemas.template.errors import Part, RowError, TemplateError, Unsafe
+from schemas.template.links import TOKEN
 from schemas.template.placement import Forbidden, place_filters
 from schemas.template.plaintext import text_template, tidy
 from schemas.template.sandbox import Lacking, Sandbox
@@ -83,7 +84,7 @@ class Parsed:
 def parse_html(source: str, *, measured: bool = False) -> Parsed:
     """The HTML part: values are escaped for where they stand. Raises `TemplateError`.
 
-    `measured`: it was made of one whose size is right, and may be larger.
+    `measured`: it was made of one that is right, and may be larger and ask for `TOKEN`.
     """
     return _parsed(_environment(html=True), "html", source, HtmlScanner(), measured=measured)
 
@@ -134,13 +135,22 @@ def _parsed(
     if not measured:
         measure(part, source)
     try:
-        return Parsed(part, environment, place_filters(environment.parse(source), scanner), finish)
+        tree = environment.parse(source)
+        if not measured:
+            _refuse_token(part, tree)
+        return Parsed(part, environment, place_filters(tree, scanner), finish)
     except Forbidden as e:
         raise TemplateError(part, e.line, e.problem) from None
     except TemplateSyntaxError as e:
         raise TemplateError(part, e.lineno, str(e.message)) from None
     except (RecursionError, MemoryError):
         raise TemplateError(part, None, "it is nested too deeply") from None
+
+
+def _refuse_token(part: Part, tree: nodes.Template) -> None:
+    for one in tree.find_all(nodes.Name):
+        if one.name == TOKEN:
+            raise TemplateError(part, one.lineno, f"{TOKEN} is a name that tracking needs; give the variable another")
 
 
 def _environment(*, html: bool) -> Sandbox:

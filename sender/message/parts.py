@@ -78,7 +78,7 @@ class CompiledPart:
 def compile_html(source: str, *, measured: bool = False) -> CompiledPart:
     """The HTML part: values are escaped for where they stand. Raises `TemplateError`.
 
-    `measured`: it was made of one whose size is right, and may be larger.
+    `measured`: it was made of one that is right, and may be larger and ask for a message's token.
     """
     return _compiled(parse_html(source, measured=measured))
 

@@ -52,7 +52,7 @@ class Read(HTMLParser):
 
 
 def render(html: str, row: dict[str, Any] | None = None) -> str:
-    return parse_html(html).compiled().render(ROW if row is None else row)
+    return parse_html(html, measured=True).compiled().render(ROW if row is None else row)
 
 
 def leads(link: str, links: tuple[Link, ...]) -> str:

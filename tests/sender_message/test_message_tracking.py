@@ -16,6 +16,7 @@ from slow_reference import Piece, source, values
 from schemas.link import read_click
 from schemas.message_name import MessageName, message_tokens, parse_url_token
 from schemas.request import Tracking
+from schemas.template.errors import TemplateError
 from schemas.template.links import TOKEN, links_of
 from sender.message.compile import CompiledMessage, compile_message
 from sender.message.envelope import Envelope
@@ -136,6 +137,15 @@ def test_a_row_cannot_say_whose_link_it_is() -> None:
     looping = compiled("{% for x in [1] %}<a href='https://x.example/'>x</a>{% endfor %}")
     row["first_name"] = clean["first_name"] = "Ana"
     assert looping.fill(row, NAME, DAY, NOON) == looping.fill(clean, NAME, DAY, NOON)
+
+
+@pytest.mark.parametrize(
+    "use", ["{{ %s }}", "{{ %s | default(1) }}", "{%% if %s %%}x{%% endif %%}", "{%% set %s = 1 %%}x"]
+)
+def test_a_template_cannot_ask_for_the_token(use: str) -> None:
+    for part in ("subject", "html", "text"):
+        with pytest.raises(TemplateError, match="tracking needs"):
+            compile_message(campaign(**{part: f"<p>{use % TOKEN}</p>"}), key=KEY)
 
 
 def test_links_that_are_not_the_planned_ones_are_sent_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
