@@ -34,6 +34,8 @@ TOKEN = "_rampa_token"  # noqa: S105  (a variable's name)
 MAX_LINKS = 200
 """Tracked links of a template; further ones stay as they are."""
 MAX_URL = 4096
+MAX_TOGETHER = 128 * 1024
+"""Characters of all tracked links of a template: they stand in the campaign's record beside the template."""
 
 _LINKING = re.compile(r"a|area|v:[a-z]+", re.IGNORECASE)
 _CAPTURING = frozenset(["macro", "call", "filter", "set"])
@@ -93,7 +95,7 @@ def tracked(html: str, links: tuple[Link, ...], url: str, *, opens: bool) -> str
 
 def _spots(held: Held) -> Iterator[_Spot]:
     plain: Callable[[str], str | None] | None = None
-    count = 0
+    count = size = 0
     again = any("self" in piece for piece in held.pieces)  # {{ self.name() | replace(...) }}
     capturing = _CAPTURING | {"block"} if again else _CAPTURING
     for tag in tags_of(held):
@@ -107,8 +109,8 @@ def _spots(held: Held) -> Iterator[_Spot]:
         start, end = given["href"]
         plain = plain or _plain_values(held)
         link, values = _link(held, held.text[start:end], plain)
-        if link is not None:
-            count += 1
+        if link is not None and size + len(link.written) <= MAX_TOGETHER:
+            count, size = count + 1, size + len(link.written)
             yield _Spot(link, start, end, values)
 
 

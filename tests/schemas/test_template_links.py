@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.link import Link, read_click
 from schemas.template.engine import parse_html
 from schemas.template.errors import TemplateError
-from schemas.template.links import MAX_LINKS, TOKEN, links_of, tracked
+from schemas.template.links import MAX_LINKS, MAX_TOGETHER, TOKEN, links_of, tracked
 
 URL = "https://t.bore.example"
 NAMED = "c.1.2.0.260202.0123456789abcdef"
@@ -332,3 +332,13 @@ def test_links_beyond_the_last_number_stay_as_they_are() -> None:
     made = tracked(html, links_of(html), URL, opens=False)
     assert made.count(TOKEN) == MAX_LINKS
     assert made.count("https://x.example/") == 5
+
+
+@pytest.mark.parametrize("end", ["é" * 670, "{{ a | d('" + "x" * 2000 + "') }}"])
+def test_the_links_of_the_largest_template_fit_into_a_record_with_it(end: str) -> None:
+    html = f'<a href="https://x.example/{end}">x</a>' * 100
+    links = links_of(html)
+    assert 0 < sum(len(link.encode()) for link in links) < MAX_TOGETHER * 1.1
+    made = tracked(html, links, URL, opens=False)
+    assert made.count(TOKEN) == len(links) < 100
+    assert made.endswith(html[-2000:])
