@@ -49,5 +49,5 @@ class Link(Model):
             return None
         out = self.parts[0]
         for value, place, after in zip(given, self.places, self.parts[1:], strict=True):
-            out += quote(unquote(value, errors="replace"), safe=SAFE[place]) + after
+            out += quote(unquote(value), safe=SAFE[place], errors="replace") + after
         return out

@@ -5,6 +5,7 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import example, given, settings
@@ -261,6 +262,18 @@ def test_whatever_a_value_is_the_link_leads_where_it_led(a: str, b: str) -> None
     (was,) = Read(render(html, row)).links
     (now,) = Read(render(tracked(html, links, URL, opens=False), row)).links
     assert leads(now, links) == was
+
+
+@given(st.text(st.sampled_from("/\\@:?#%0dDaA2eE5cC!. \r\n\t\x00é\ud83d&=;"), max_size=14) | st.text())
+@example("\ud83d")
+@example("%0d%0aSet-Cookie:x")
+def test_whatever_a_query_says_its_link_leads_to_its_own_host(query: str) -> None:
+    for end in ("/{{ a }}", "//{{ a }}", "?{{ a }}", "#{{ a }}", "/@{{ a }}:/"):
+        (link,) = links_of(f'<a href="https://x.example:8{end}">x</a>')
+        target = link.target(query)
+        if target is not None:
+            assert re.fullmatch("[!-~]+", target)
+            assert urlsplit(target).netloc == "x.example:8"
 
 
 def test_a_link_is_read_back_as_it_was_written() -> None:
