@@ -78,6 +78,8 @@ HREFS = st.sampled_from([
     "https://x.example/{{ nobody | default('p/q ') }}?{{ none | d(5) }}", "{{ url }}", "https://{{ host }}/x",
     "https://x.example{{ path }}", "mailto:{{ word }}@x.example", "#top", "/there", "", "tel:+1",
     "https://x.example/{% if word %}a{% endif %}", "https://x.example/?{{ account | upper }}", "ftp://x.example/",
+    "https://x.example/&#47;{{ path }}", "https://x.example/&num;{{ path }}?{{ path }}",
+    "https://x.example&#x2f;{{ city }}",
     "https://a@x.example/", "https://x.example/{{ word }}-{{ word }}?{{ word }}{{ city }}",
 ])  # fmt: skip
 LINKS = st.builds("<a{0}{2}{1}{2}{3}>to</a>".format, st.just(" href="), HREFS, st.sampled_from("\"'"), ATTRIBUTES)
@@ -214,7 +216,19 @@ def test_links_in_loops_carry_what_they_had() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["{%- if word -%} x {%- endif -%}", "{{- word -}}", "{#- no -#}", "{%- raw -%}x{%- endraw -%}"]
+    "piece",
+    [
+        "{%- if word -%} x {%- endif -%}",
+        "{ {{- word -}} }",
+        "{ {%- if word %}x{% endif %}",
+        "{\n{#- no -#} }",
+        "<!--[if !mso]><!-->",
+        "<!--<![endif]-->",
+        "<xmp></xmp>",
+        "{{- word -}}",
+        "{#- no -#}",
+        "{%- raw -%}x{%- endraw -%}",
+    ],
 )
 def test_a_brace_before_jinja_that_strips_space_stays_a_brace(piece: str) -> None:
     html = f'<style>p {{ {piece} }} {{\n{piece} }}</style><a href="https://x.example/">x</a>'
