@@ -47,32 +47,42 @@ def still_open(found: Iterable[Alert], now: datetime) -> list[Alert]:
 
 
 def as_of_now(found: Iterable[Alert], progress: Iterable[CampaignProgress]) -> list[Alert]:
-    """The alerts `found`; those of a relay that is down with what it says by now, when that is not what it said first:
-    an alert is written once for each time that it is down. Pure."""
-    newest: dict[str, CampaignProgress] = {}
+    """The alerts `found`; those of a relay that is down, or refuses a domain, with what it says by now, when that is
+    not what it said first: an alert is written once for each time that it does. Pure."""
+    newest: dict[tuple[str, str], CampaignProgress] = {}
     for one in progress:
-        if _error_of(one) and (one.relay not in newest or one.updated_at > newest[one.relay].updated_at):
-            newest[one.relay] = one
-    return [_with_newest(alert, newest.get(alert.relay or "")) for alert in found]
+        for kind, name in (("relay_down", one.relay), ("domain_refused", one.sending_domain)):
+            known = newest.get((kind, name))
+            if _error_of(one, kind) and (known is None or one.updated_at > known.updated_at):
+                newest[kind, name] = one
+    return [_with_newest(alert, newest.get((alert.kind, _refused(alert)))) for alert in found]
 
 
-def _error_of(progress: CampaignProgress) -> str:
-    """What the campaign's relay says that is down."""
-    holds = [hold for hold in progress.holds if hold.reason == "relay_down"]
+SAID = frozenset({"relay_down", "domain_refused"})
+"""Kinds of alerts, and reasons of holds, that repeat what a relay says."""
+
+
+def _refused(alert: Alert) -> str:
+    return alert.sending_domain if alert.kind == "domain_refused" else alert.relay or ""
+
+
+def _error_of(progress: CampaignProgress, kind: str) -> str:
+    """What the campaign's relay says that is down, or refuses its domain."""
+    holds = [hold for hold in progress.holds if hold.reason == kind]
     return str(holds[0].figures.get("error") or "") if holds else ""
 
 
 def _with_newest(alert: Alert, progress: CampaignProgress | None) -> Alert:
-    if alert.kind != "relay_down" or alert.resolved or progress is None or progress.updated_at < alert.at:
+    if alert.kind not in SAID or alert.resolved or progress is None or progress.updated_at < alert.at:
         return alert
-    error = _error_of(progress)
+    error = _error_of(progress, alert.kind)
     if error == alert.figures.get("error"):
         return alert
     detail = f"{alert.detail}; by now it says: {error}"
     return alert.model_copy(update={"detail": detail, "figures": {**alert.figures, "error_now": error}})
 
 
-LASTING = frozenset({"relay_down", "no_sender", "in_doubt"})
+LASTING = frozenset({"relay_down", "domain_refused", "no_sender", "in_doubt"})
 """Kinds that are resolved when they are over."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from console.access import Access
 from console.errors import ConsoleError
 from console.explain import clean
 from planner.resolve import resolve_strategy
+from schemas.base import rfc3339
 from schemas.domain_names import known_by
 from schemas.gate_state import GateRow
 from schemas.strategy import StrategySpec, StrategyType
@@ -32,6 +34,9 @@ def standing_lines(standing: Mapping[str, Any]) -> Iterator[str]:
         "paused": f"yes: {standing['reason']}" if paused and standing["reason"] else "yes" if paused else "no",
         "messages a day": ", ".join(limits),
     }
+    if (refused := standing["refused"]) is not None:
+        tried = f"{refused['attempts']} tries since {refused['since']}"
+        facts["refused"] = f"relay {standing['relay']} takes nothing from it: {refused['error']} ({tried})"
     yield from (clean(f"{name:16} {value}") for name, value in facts.items())
 
 
@@ -63,6 +68,19 @@ def standings(access: Access) -> list[dict[str, Any]]:
             "reserved_today": row.get("reserved", 0),
             "paused": bool(row.get("paused")),
             "reason": row.get("pause_reason"),
+            "refused": _refused(row.get("down")),
             "daily_limit": {s.type: domain_limit(s, day, warm=warm)[0] for s in strategies},
         })  # fmt: skip
     return found
+
+
+def _refused(down: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """That its relay takes nothing from the domain, as far as the gate's row says so: the server's words, since when,
+    how often it was tried, when it is tried again (real time; None: it is being tried)."""
+    if down is None:
+        return None
+    next_try = None if down.get("probe") else datetime.fromtimestamp(int(down.get("next_real", 0)), UTC)
+    return {
+        "error": down.get("error"), "since": down.get("since"), "attempts": down.get("attempts"),
+        "next_try": None if next_try is None else rfc3339(next_try),
+    }  # fmt: skip

@@ -18,7 +18,7 @@ _ENDED = {
 }
 
 
-_BLOCKING = frozenset({"relay_down", "paused", "domain_paused"})
+_BLOCKING = frozenset({"relay_down", "domain_refused", "paused", "domain_paused"})
 """With one of these, what is permitted is a probe or waits like the rest."""
 
 
@@ -114,16 +114,16 @@ def _held(progress: CampaignProgress, now: datetime) -> list[str]:
             line += f" `rampa campaign resume {name}` lets it go on."
         elif hold.reason == "domain_paused" and progress.sending_domain:
             line += f" `rampa domain resume {progress.sending_domain}` lets it go on."
-        elif relay_is_down(hold) and hold.figures["next_try_seconds"]:
+        elif is_down(hold) and hold.figures["next_try_seconds"]:
             order = f"domain resume {progress.sending_domain}" if progress.sending_domain else f"campaign resume {name}"
             line += f" `rampa {order}` tries it now."
         lines.append(line)
     return lines
 
 
-def relay_is_down(hold: HoldReason) -> bool:
-    """Whether a relay refuses us and is tried now and then: an order can make that now."""
-    return hold.reason in {"relay_down", "daily_quota"} and "next_try_seconds" in hold.figures
+def is_down(hold: HoldReason) -> bool:
+    """Whether a relay refuses us, or our domain, and is tried now and then: an order can make that now."""
+    return hold.reason in {"relay_down", "domain_refused", "daily_quota"} and "next_try_seconds" in hold.figures
 
 
 def _doubt(progress: CampaignProgress) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from console.access import Access
 from console.deadletters import headers_of
-from console.explain import relay_is_down
+from console.explain import is_down
 from schemas.campaign import Campaign, CampaignState
 from schemas.command import CampaignCommand, GateCommand
 from schemas.identity import derived_campaign_id
@@ -173,7 +173,7 @@ def _about_nobody(order: CampaignCommand, now: CampaignProgress) -> str | None:
     cancelled = now.state == "cancelled"
     if order.action == "retry" and cancelled:
         return "it is cancelled; nobody of it is tried again"
-    if order.action == "retry" and not now.deferred and not any(relay_is_down(hold) for hold in now.holds):
+    if order.action == "retry" and not now.deferred and not any(is_down(hold) for hold in now.holds):
         if not now.failed:
             return "nobody has failed or waits for another try; there is nobody to try again"
         if now.failed == now.given_up:

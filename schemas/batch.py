@@ -113,7 +113,7 @@ class HoldReason(Model):
     reason: Literal[
         "planning", "start_at", "window", "weekend", "interval", "daily_limit", "daily_quota", "batches_per_day",
         "concurrent_batches", "connections", "rate", "paused", "domain_paused", "relay_down", "throttled", "no_sender",
-        "in_doubt", "unknown_domain", "older_campaigns", "reputation", "error", "deferred",
+        "in_doubt", "unknown_domain", "older_campaigns", "reputation", "error", "deferred", "domain_refused",
     ]  # fmt: skip
     detail: str
     figures: dict[str, float | int | str | None] = {}

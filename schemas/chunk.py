@@ -45,7 +45,10 @@ class Chunk(Model):
     resend: tuple[Range, ...] | None = Field(
         None, description="of `ranges`, who is in doubt and by order sent to again in this round; none: all of them"
     )
-    probe: bool = Field(False, description="it finds out whether the relay, which refused everything, works again")
+    probe: bool = Field(False, description="it finds out whether the relay takes again what it refused")
+    probes: Literal["relay", "domain"] = Field(
+        "relay", description="with `probe`: that was everything, or mail from this sending domain alone"
+    )
     issued_at: Instant
 
     def permitted(self) -> int:
@@ -134,6 +137,9 @@ class ChunkResult(Model):
         Literal["done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown"]
         | None
     ) = Field(None, description="`unready`: something of ours is not there yet, such as the campaign; no failure")
+    refused: Literal["relay", "domain"] = Field(
+        "relay", description="with `relay_down`: all that goes out by the relay, or mail from this sending domain alone"
+    )
     detail: str | None = Field(None, description="why it stopped, in the server's words or ours")
     throttled: int = Field(0, description="replies under this permit that asked for less speed")
     errors: tuple[SendError, ...] = Field((), description="the last few")

@@ -62,7 +62,9 @@ class Alert(Model):
 
     id: str = Field("", description="of the cause and the time that it began: the same alert has the same id")
     sending_domain: str
-    kind: str = Field(description="relay_down, no_sender, daily_quota, chunk_failed, batch_failed, in_doubt, ...")
+    kind: str = Field(
+        description="relay_down, domain_refused, no_sender, daily_quota, chunk_failed, batch_failed, in_doubt, ..."
+    )
     severity: Literal["info", "warning", "critical"]
     detail: str
     figures: dict[str, float | int | str | None] = {}

@@ -190,11 +190,12 @@ class Run(ABC, Generic[S]):
         await self.pool.release(connection)
 
     async def _retire(self, down: RelayDown) -> None:
-        """A connection was refused. While others work it waits; otherwise the relay is down."""
+        """A connection was refused. While others work it waits; otherwise the relay is down, or does not
+        take what is from this domain."""
         if down.throttled:
             self._tell(1)
         if not self._others:
-            self.stop("relay_down", str(down))
+            self.stop("domain_refused" if down.reason == "domain" else "relay_down", str(down))
             return
         again = monotonic() + RETIRED
         while self._others and not (self.halted or self.stopping) and (left := again - monotonic()) > 0:
@@ -209,7 +210,8 @@ class Run(ABC, Generic[S]):
         """A connection was lost after a body and before its reply, not by us. When that is all that happens, the relay
         is down: what is on the wire is waited for, and nothing more begins on any connection. Not counted while this
         process is not sure to be the owner: it may have slept, and the server waited for it."""
-        if not self.halted and self.around.alive() and self.refusals.lost(probe=self.chunk.probe):
+        probe = self.chunk.probe and self.chunk.probes == "relay"
+        if not self.halted and self.around.alive() and self.refusals.lost(probe=probe):
             self.stop("relay_down", str(unanswered(kind, text)))
 
     # --- one message

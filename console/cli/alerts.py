@@ -27,12 +27,12 @@ def alerts(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Relays that refuse everything, senders that do not answer, used-up quotas, failed chunks and batches, recipients
-    in doubt; oldest first.
+    """Relays that refuse everything, or one of our domains; senders that do not answer, used-up quotas, failed chunks
+    and batches, recipients in doubt; oldest first.
 
-    With --open: a relay, and what it says by now, until it takes mail again, senders until one answers, a quota until
-    its UTC day has ended, doubt until nobody is in doubt. Chunks and batches that failed have happened; they are never
-    open."""
+    With --open: a relay or domain, and what is said by now, until its mail is taken again, senders until one answers, a
+    quota until its UTC day has ended, doubt until nobody is in doubt. Chunks and batches that failed have happened;
+    they are never open."""
     from console import alerts as known
     from console.access import Access
     from console.clock import installation_clock
@@ -50,7 +50,7 @@ def alerts(
     shown = found
     if only_open:
         shown = known.still_open(found, installation_clock(access).now())
-        if any(alert.kind == "relay_down" for alert in shown):
+        if any(alert.kind in known.SAID for alert in shown):
             shown = known.as_of_now(shown, access.newest(CAMPAIGN_PROGRESS, CampaignProgress).values())
     if as_json:
         print_json([alert.model_dump(mode="json") for alert in shown])

@@ -187,7 +187,7 @@ def pause(campaign_id: Id, reason: Reason = None, config: Config = None) -> None
 @app.command(epilog="Example: rampa campaign resume cobranza-2026-02")
 @friendly
 def resume(campaign_id: Id, reason: Reason = None, config: Config = None) -> None:
-    """Go on with a paused campaign. If its relay is down, it is tried now."""
+    """Go on with a paused campaign. If its relay is down, or refuses its domain, it is tried now."""
     _command(config, campaign_id, action="resume", reason=reason)
 
 

@@ -30,11 +30,13 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
     if not rows:
         out.print('No sending domains yet: add one to the settings, such as [domains."bore.example"].')
         return
-    table = Table("domain", "relay", "time zone", "sending day", "today", "sent", "reserved", "paused", box=None)
+    table = Table(
+        "domain", "relay", "time zone", "sending day", "today", "sent", "reserved", "paused", "refused", box=None
+    )
     for r in rows:
         table.add_row(
             r["domain"], r["relay"], r["timezone"], str(r["sending_day"]), str(r["today"] or "-"), str(r["sent_today"]),
-            str(r["reserved_today"]), "yes" if r["paused"] else "no",
+            str(r["reserved_today"]), "yes" if r["paused"] else "no", "yes" if r["refused"] else "no",
         )  # fmt: skip
     out.print(table)
 
@@ -71,7 +73,7 @@ def pause(name: Name, reason: Reason = None, config: Config = None) -> None:
 @app.command(epilog="Example: rampa domain resume bore.example")
 @friendly
 def resume(name: Name, reason: Reason = None, config: Config = None) -> None:
-    """Go on with a paused domain. If its relay is down, it is tried now."""
+    """Go on with a paused domain. If its relay is down, or refuses the domain, it is tried now."""
     _order(config, name, "resume", reason)
 
 

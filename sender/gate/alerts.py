@@ -6,15 +6,14 @@ in one transaction: an owner that dies in between, and the next one, write it on
 
 from __future__ import annotations
 
-import re
-
 from schemas.base import rfc3339
 from schemas.records import Alert
 from schemas.words import counted
 from sender.gate import ranges as rs
 from sender.gate.decision import Dead, Turn
+from sender.gate.downs import costs_somebody, is_quota, refuses_for_good
 from sender.gate.limits import refusal, used_up
-from sender.gate.rows import BatchRow, CampaignRow, Down, RelayRow
+from sender.gate.rows import BatchRow, CampaignRow, DomainRow, Down, RelayRow
 from sender.gate.silence import is_lost, unanswered
 from sender.gate.tables import failed_ranges
 
@@ -25,17 +24,16 @@ CONFIRMED = 2
 MANY = 5
 """Recipients of a batch who must have failed, all of them, to be worth an alert; fewer are everyday bounces."""
 
-_REASON = re.compile(r"(?P<reason>[a-z]+): (?:(?P<code>[0-9]{3}) )?")
 _OVER = frozenset({"completed", "cancelled"})
-_FOR_GOOD = frozenset({"auth", "tls", "settings"})
-_COSTS = "network: "
-"""The relay replies to no message."""
 
 
 def look(turn: Turn) -> None:
     """Writes the alerts that follow from what has changed in this turn."""
     for relay in turn.relays.values():
         _relay(turn, relay)
+    for row in list(turn.out.rows.values()):
+        if isinstance(row, DomainRow) and (row.down is not None or row.down_alert is not None):
+            _domain(turn, row)
     for relay in turn.tables.relays.values():
         if relay.silent_alert is not None or relay.name in turn.missed:
             _silence(turn, relay)
@@ -52,28 +50,6 @@ def look(turn: Turn) -> None:
             continue
         turn.about = campaign.campaign_id
         _doubt(turn, campaign)
-
-
-def refuses_for_good(error: str) -> bool:
-    """Whether waiting is no remedy: credentials, certificate, settings, or a reply 5xx to everything. A reply 4xx is
-    for now, to AUTH and STARTTLS too (454: RFC 4954, 6; RFC 3207, 4).
-
-    `error` is what `RelayDown` says: a reason, the server's code if it said one, its words.
-    """
-    said = _REASON.match(error)
-    code = said["code"] or "" if said is not None else ""
-    return said is not None and not code.startswith("4") and (said["reason"] in _FOR_GOOD or code.startswith("5"))
-
-
-def costs_somebody(error: str) -> bool:
-    """Whether each try leaves somebody in doubt: this is told at once, and tried seldom."""
-    return error.startswith(_COSTS)
-
-
-def is_quota(error: str) -> bool:
-    """Whether it is the account's quota that is used up, by what its server says."""
-    said = _REASON.match(error)
-    return said is not None and said["reason"] == "quota"
 
 
 # --- relays
@@ -102,6 +78,36 @@ def _down(turn: Turn, relay: RelayRow) -> None:
             "and it is tried again by itself",
             error=error, attempts=None if down is None else down.attempts, since=since,
         )  # fmt: skip
+
+
+def _domain(turn: Turn, domain: DomainRow) -> None:
+    """The relay takes nothing from this sending domain."""
+    down, known = domain.down, domain.down_alert
+    if down is None and known is not None:
+        domain.down_alert = None
+        detail = f"relay {domain.relay} takes mail from {domain.name} again"
+        _of_domain(turn, domain, known, "info", detail, {}, resolved=True)
+    elif down is not None and known is None and _serious(down, turn.real):
+        since = rfc3339(down.since)
+        domain.down_alert = f"domain_refused:{domain.name}:{since}"
+        _of_domain(
+            turn, domain, domain.down_alert, "critical", f"relay {domain.relay} refuses mail from {domain.name}, and "
+            f"all of it waits: {down.error}; nobody is failed for it, other domains of the relay go on, and it is "
+            "tried again by itself", {"error": down.error, "attempts": down.attempts, "since": since},
+        )  # fmt: skip
+
+
+def _of_domain(
+    turn: Turn, domain: DomainRow, id_: str, severity: str, detail: str, figures: dict[str, float | str | None], *,
+    resolved: bool = False,
+) -> None:  # fmt: skip
+    turn.out.alerts.append(
+        Alert.model_validate({
+            "id": id_, "sending_domain": domain.name, "kind": "domain_refused", "severity": severity, "detail": detail,
+            "figures": figures, "resolved": resolved, "relay": domain.relay, "at": turn.now,
+        })
+    )  # fmt: skip
+    turn.changed(domain)
 
 
 def _serious(down: Down, real: float) -> bool:

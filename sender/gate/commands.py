@@ -8,9 +8,10 @@ from sender.gate.archive import refusal as archived
 from sender.gate.decision import Turn
 from sender.gate.deferrals import hasten
 from sender.gate.doubts import release_again, resolve
+from sender.gate.downs import try_now
 from sender.gate.ending import cancel, reopen
 from sender.gate.permits import control, tell_to_pause, tell_to_resume
-from sender.gate.rows import CampaignRow, DomainRow, RelayRow, by_number
+from sender.gate.rows import CampaignRow, DomainRow, by_number
 from sender.gate.show import settle
 from sender.gate.states import ENDED, SENDING, moved
 from sender.gate.tables import failed_ranges
@@ -87,20 +88,9 @@ def _pause(turn: Turn, campaign: CampaignRow, reason: str | None) -> None:
         tell_to_pause(turn, campaign)
 
 
-def _try_now(turn: Turn, relay: RelayRow) -> None:
-    """A relay that is down may have been repaired: its next probe goes out now. What that one finds out decides; when
-    it is refused too, the next wait is as long as it would have been."""
-    down = relay.down
-    if down is None or down.probe is not None:
-        return
-    down.next_real = turn.real
-    turn.changed(relay)
-    turn.freed(relay)
-    turn.news_of(relay)
-
-
 def _resume(turn: Turn, campaign: CampaignRow) -> None:
-    _try_now(turn, turn.tables.relay(campaign.relay))
+    try_now(turn, turn.tables.relay(campaign.relay))
+    try_now(turn, turn.tables.domain_of(campaign))
     if turn.tables.aside.pop(campaign.campaign_id, None) is not None:
         turn.tables.take_up(campaign)
     if campaign.state != "paused":
@@ -113,13 +103,14 @@ def _resume(turn: Turn, campaign: CampaignRow) -> None:
 
 def _retry(turn: Turn, campaign: CampaignRow) -> None:
     """Whoever has failed is tried again, in a round of its own; whoever was deferred is tried now; and so is a relay
-    that is down.
+    that is down, or a domain that is refused.
 
     Not those who were in doubt and given up by an order: they may have their message.
     """
-    relay = turn.tables.relay(campaign.relay)
-    again, given_up, hastened = False, False, relay.down is not None
-    _try_now(turn, relay)
+    again, given_up, hastened = False, False, False
+    for row in (turn.tables.relay(campaign.relay), turn.tables.domain_of(campaign)):
+        hastened = hastened or row.down is not None
+        try_now(turn, row)
     for batch in by_number(campaign):
         if hasten(turn, campaign, batch):
             hastened = True
@@ -153,7 +144,8 @@ def _to_domain(turn: Turn, command: GateCommand, name: str) -> None:
     domain.paused = command.action == "pause"
     domain.pause_reason = command.reason if domain.paused else None
     if not domain.paused:
-        _try_now(turn, turn.tables.relay(command.relay))
+        try_now(turn, turn.tables.relay(command.relay))
+        try_now(turn, domain)
     _tell_domain(turn, domain)
 
 

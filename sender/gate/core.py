@@ -158,6 +158,8 @@ def _wake(turn: Turn, kind: WakeKind, name: str) -> None:
         ask_again(turn, name)
     elif kind == "relay":
         turn.freed(tables.relay(name))
+    elif kind == "domain":
+        turn.news_of(tables.domains[name])
     elif kind == "forget":
         archive.forget(turn, tables.campaigns[name])
     elif kind in {"campaign", "show"}:

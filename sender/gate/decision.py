@@ -117,10 +117,14 @@ class Turn:
         relay.freed = True
         self.relays[relay.name] = relay
 
-    def news_of(self, relay: RelayRow) -> None:
-        """The relay works, or does not, or is tried: every campaign that queues for it is looked at, so that its hold
-        says how the relay is; so is every one in which somebody is deferred: its clock stands while it is down."""
-        for campaign_id in {c: None for _, c in relay.queue} | dict.fromkeys(sorted(relay.deferring)):
+    def news_of(self, row: RelayRow | DomainRow) -> None:
+        """The relay, or mail from a domain, is taken or not, or is tried: every campaign that queues for it is looked
+        at, so that its hold says so; so is every one in which somebody is deferred: its clock stands meanwhile."""
+        if isinstance(row, DomainRow):
+            waiting = dict.fromkeys(sorted(row.campaigns))
+        else:
+            waiting = {c: None for _, c in row.queue} | dict.fromkeys(sorted(row.deferring))
+        for campaign_id in waiting:
             self.fresh(self.tables.campaigns[campaign_id])
 
     def dead(self, error: str) -> None:

@@ -5,9 +5,9 @@ time. When one is due, its recipients are released again by a permit that says a
 to the day on which it goes out, and counts neither as a release nor against the batches that are sent at once.
 
 `give_up_after` counts allowed time: a clock of the campaign that runs while its schedule is open and nobody has paused
-it or its domain, the relay works, and no quota is used up. It counts at most until an entry is due: from then on it is
-always something of ours that lets it wait. The last try is made when that time is over; the owner of the batch then
-makes a failure of one more refusal.
+it or its domain, the relay works and takes mail from the domain, and no quota is used up. It counts at most until an
+entry is due: from then on it is always something of ours that lets it wait. The last try is made when that time is
+over; the owner of the batch then makes a failure of one more refusal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sender.gate.states import ENDED, SENDING
 GRAIN = 20
 """Due times are rounded up to a part of the wait, so that those who were deferred one soon after the other go
 together."""
-NOT_ALLOWED = frozenset({"daily_limit", "daily_quota", "relay_down", "unknown_domain"})
+NOT_ALLOWED = frozenset({"daily_limit", "daily_quota", "relay_down", "domain_refused", "unknown_domain"})
 """Holds of a campaign during which its clock stands."""
 
 
@@ -139,10 +139,11 @@ def keep_time(turn: Turn, campaign: CampaignRow) -> None:
 
 
 def _is_allowed(turn: Turn, campaign: CampaignRow) -> bool:
-    tables, hold = turn.tables, campaign.hold
+    tables, hold, domain = turn.tables, campaign.hold, turn.tables.domain_of(campaign)
     return (
         campaign.state in SENDING
-        and not tables.domain_of(campaign).paused
+        and not domain.paused
+        and domain.down is None
         and tables.relay(campaign.relay).down is None
         and campaign.campaign_id not in tables.aside
         and (hold is None or hold.reason not in NOT_ALLOWED)

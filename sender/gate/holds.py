@@ -168,6 +168,19 @@ def relay_down(relay: RelayRow, real: float, now: datetime, next_try: datetime) 
     )  # fmt: skip
 
 
+def domain_refused(domain: DomainRow, real: float, now: datetime, next_try: datetime) -> HoldReason:
+    """The relay takes nothing from this domain; the next try in real seconds."""
+    assert domain.down is not None  # noqa: S101
+    seconds = max(0.0, domain.down.next_real - real)
+    when = "it is being tried now" if domain.down.probe else f"the next try is in {seconds:.0f} s"
+    return _hold(
+        "domain_refused",
+        f"relay {domain.relay} refuses mail from {domain.name}: {domain.down.error}; {when}", max(now, next_try),
+        domain=domain.name, relay=domain.relay, error=domain.down.error, attempts=domain.down.attempts,
+        since=rfc3339(domain.down.since), next_try_seconds=round(seconds, 1),
+    )  # fmt: skip
+
+
 def unknown_place(relay: str, domain: str) -> HoldReason:
     return _hold(
         "unknown_domain", f"the settings do not have domain {domain} with relay {relay}; add them and restart", None,

@@ -1,12 +1,13 @@
 """Whether a campaign may release something now, how much, and until when; or why not.
 
-Order of the questions: orders of people, calendar, campaign, domain, relay's daily quota, interval. What depends
-on connections and rate is decided afterwards, where permits are given out (`release.py`).
+Order of the questions: orders of people, calendar, campaign, domain, relay's daily quota, interval, whether the relay
+takes mail from the domain. What depends on connections and rate is decided afterwards, where permits are given out
+(`release.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from schemas.batch import HoldReason
@@ -23,17 +24,38 @@ from sender.gate.states import SENDING
 @dataclass(frozen=True, slots=True)
 class Offer:
     """At most `amount` messages may go out until `until`; as a new release, or the rest of the last one; or `again`, to
-    those who were deferred before."""
+    those who were deferred before. `probe`: one of them, to find out whether the relay takes mail from the domain."""
 
     amount: int
     until: datetime
     new: bool
     again: bool = False
+    probe: bool = False
 
 
-def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # noqa: PLR0911 - a list of reasons
+def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:
     """What the campaign may release now; why it may not; None when it has nothing that waits. Those who were deferred
-    come first, but not to find out whether a relay works again that is down."""
+    come first, but not to find out whether mail is taken again by a relay that is down, or from a domain."""
+    found = _offer(turn, campaign)
+    if not isinstance(found, Offer):
+        return found
+    domain = turn.tables.domain_of(campaign)
+    if domain.down is None:
+        return found
+    if domain.down.probe is not None or domain.down.next_real > turn.real:
+        return refused(turn, domain)
+    return replace(found, probe=True)
+
+
+def refused(turn: Turn, domain: DomainRow) -> HoldReason:
+    """The hold of a domain from which its relay takes nothing."""
+    assert domain.down is not None  # noqa: S101
+    wait = timedelta(seconds=max(0.0, domain.down.next_real - turn.real) * turn.tables.speed)
+    return holds.domain_refused(domain, turn.real, turn.now, turn.now + wait)
+
+
+def _offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # noqa: PLR0911 - a list of reasons
+    """The same, whether the domain is refused or not."""
     turn.about = campaign.campaign_id
     plan, strategy = campaign.plan, campaign.strategy
     if plan is None or strategy is None or not (campaign.waiting or campaign.ready):
@@ -57,7 +79,8 @@ def offer(turn: Turn, campaign: CampaignRow) -> Offer | HoldReason | None:  # no
         return until
     limit, step = quota.domain_limit(strategy, domain.sending_day, warm=place.warm or domain.warm)
     fresh: Offer | HoldReason | None = None
-    if campaign.ready and campaign.waiting and turn.tables.relay(campaign.relay).down is not None:
+    down = turn.tables.relay(campaign.relay).down or domain.down
+    if campaign.ready and campaign.waiting and down is not None:
         fresh = _release(turn, campaign, domain, until, limit, step)
         if isinstance(fresh, Offer):  # whoever was deferred has been asked, or may be the only one who is refused
             return fresh

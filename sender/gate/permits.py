@@ -11,14 +11,14 @@ from sender.gate import ranges as rs
 from sender.gate.decision import Turn
 from sender.gate.fast import made
 from sender.gate.offers import Offer
-from sender.gate.rows import BatchRow, CampaignRow, Later, Permit
+from sender.gate.rows import BatchRow, CampaignRow, Later, Permit, Probes
 from sender.gate.silence import is_silent
 from sender.gate.states import moved
 
 
 def issue(
     turn: Turn, campaign: CampaignRow, batch: BatchRow, offer: Offer, n: int, connections: int, rate: float | None,
-    *, probe: bool = False, again: Later | None = None,
+    *, probes: Probes | None = None, again: Later | None = None,
 ) -> Permit:  # fmt: skip
     """Gives out the first `n` open indices of the batch, or of those who were deferred, and charges them."""
     tables = turn.tables
@@ -30,7 +30,8 @@ def issue(
     permit = Permit(
         id=f"{relay.name}:{relay.permits_issued:012d}", round=source.round, ranges=source.ranges,
         connections=connections, rate=rate, until=offer.until, issued_at=turn.now, issued_real=turn.real,
-        day=domain.day, utc_day=relay.day, asked_real=turn.real, probe=probe, deferrals=source.times,
+        day=domain.day, utc_day=relay.day, asked_real=turn.real, probe=probes is not None,
+        probes=probes or "relay", deferrals=source.times,
         defer=tables.settings.deferrals.goes_on(source.used), used=source.used,
     )  # fmt: skip
     permit.n = rs.total(permit.ranges)
@@ -120,6 +121,7 @@ def chunk_of(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit)
         deferrals=permit.deferrals,
         resend=tuple(permit.resend),
         probe=permit.probe,
+        probes=permit.probes,
         issued_at=permit.issued_at,
     )
 

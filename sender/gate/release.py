@@ -22,7 +22,7 @@ from sender.gate.fast import made
 from sender.gate.limits import refusal_hold
 from sender.gate.offers import Offer, offer, sending
 from sender.gate.permits import issue
-from sender.gate.rows import CampaignRow, RelayRow
+from sender.gate.rows import CampaignRow, Probes, RelayRow
 from sender.gate.show import set_hold, settle
 
 NEARLY = 0.999
@@ -134,13 +134,14 @@ def _hold_all(turn: Turn, relay: RelayRow, campaigns: dict[str, None], hold: Hol
 def _wait(turn: Turn, relay: RelayRow, campaign: CampaignRow, hold: HoldReason | None) -> None:
     _leave(campaign, relay)
     set_hold(turn, campaign, hold)
-    if hold is not None and hold.until is not None:
+    if hold is not None and hold.until is not None and hold.reason != "domain_refused":  # its domain wakes it
         turn.tables.wake_campaign(campaign, hold.until)
 
 
 def _who_asks(turn: Turn, relay: RelayRow, room: Room, seen: set[str]) -> list[tuple[CampaignRow, Offer, int]]:
     """Who else can release now, oldest first, and in how many portions; as many as there are connections. For a probe
-    the oldest one with somebody who was not deferred: one who was may be the only one whom the relay refuses."""
+    the oldest one with somebody who was not deferred: one who was may be the only one whom the relay refuses. A relay
+    is asked from a domain that it has not refused, if there is one."""
     asking: list[tuple[CampaignRow, Offer, int]] = []
     portions, at = 0, 0
     while at < len(relay.queue) and (portions < room.connections or room.probe):
@@ -151,13 +152,15 @@ def _who_asks(turn: Turn, relay: RelayRow, room: Room, seen: set[str]) -> list[t
         found = offer(turn, campaign)
         pace = _pace(turn, relay, campaign) if isinstance(found, Offer) else None
         if isinstance(found, Offer) and isinstance(pace, tuple):
-            n = _batches(campaign, found) if pace[1] is None else _needed(pace[1])
+            n = 1 if found.probe else _batches(campaign, found) if pace[1] is None else _needed(pace[1])
             asking.append((campaign, found, min(n, pace[0])))
             portions += asking[-1][2]
             at += 1
         else:
             _wait(turn, relay, campaign, pace if isinstance(pace, HoldReason) else _no_offer(found))
-    return sorted(asking, key=lambda one: one[1].again)[:1] if room.probe else asking
+    if room.probe:
+        return sorted(asking, key=lambda one: (one[1].probe, one[1].again))[:1]
+    return sorted(asking, key=lambda one: one[1].probe and one[1].again)
 
 
 def _no_offer(found: Offer | HoldReason | None) -> HoldReason | None:
@@ -228,10 +231,11 @@ def _portion(
     if isinstance(pace, HoldReason):
         _leave(campaign, relay)
         return pace
+    probes: Probes | None = "relay" if room.probe else "domain" if found.probe else None
+    if probes is not None:
+        n = 1
     connections = min(share, room.connections, n, pace[0])
     rate = pace[1]
-    if room.probe:
-        n = 1
     if room.rate is not None:
         due = room.rate * connections / limits.connections
         if room.rate_free < due * NEARLY:
@@ -241,12 +245,15 @@ def _portion(
     if rate is not None:
         n = min(n, max(1, int(rate * settings.permit_seconds)))
         connections = min(connections, n, _needed(rate) if _paced(campaign) else n)
-    permit = issue(turn, campaign, batch, found, n, connections, rate, probe=room.probe, again=again)
+    permit = issue(turn, campaign, batch, found, n, connections, rate, probes=probes, again=again)
     room.connections -= connections
     room.rate_free -= rate or 0.0
     if room.probe and relay.down is not None:
         relay.down.probe = permit.id
         room.connections = 0
+    domain = turn.tables.domain_of(campaign)
+    if found.probe and domain.down is not None:
+        domain.down.probe = permit.id
     settle(turn, campaign, batch)
     return None
 

@@ -6,19 +6,14 @@ from schemas.chunk import ChunkResult, SendError
 from sender.gate import quota
 from sender.gate import ranges as rs
 from sender.gate import rate as rates
-from sender.gate.alerts import costs_somebody, is_quota, refuses_for_good
 from sender.gate.decision import Dead, Turn
 from sender.gate.deferrals import make_ready, put_off
 from sender.gate.doubts import answered, take_open, take_settled
+from sender.gate.downs import judge
 from sender.gate.permits import chunk_of
-from sender.gate.rows import BatchRow, CampaignRow, Down, Permit, RelayRow
+from sender.gate.rows import BatchRow, CampaignRow, Permit, RelayRow
 from sender.gate.show import MAX_ERRORS, count_accepted, settle
 from sender.gate.states import ENDED
-
-MAX_BACKOFF = 60.0
-"""Real seconds between two tries of a relay that cannot be reached."""
-REFUSED_BACKOFF = 900.0
-"""... of one that refuses us until somebody does something: who tries too often is locked out, or listed for longer."""
 
 UNREADY_SECONDS = 5.0
 """Real seconds until a sender is asked again for what it did not have yet."""
@@ -113,13 +108,7 @@ def _close(turn: Turn, campaign: CampaignRow, batch: BatchRow, permit: Permit, r
     tables.drop_permit(campaign, permit.id)
     batch.permit = None
     _put_back(turn, campaign, batch, permit, result)
-    if result.stopped == "relay_down":
-        _relay_fails(turn, relay, permit, result.detail or "no reason given")
-    elif relay.down is not None and relay.down.probe == permit.id:
-        if result.begun and result.stopped == "done":
-            _relay_works(turn, relay)
-        else:  # it was ended otherwise: nothing is known
-            relay.down.probe, relay.down.next_real = None, turn.real + 1.0
+    judge(turn, relay, domain, permit, result)
     if result.begun < permit.n:
         _wake_short(turn, domain.short, relay)
         _wake_short(turn, relay.short, relay)
@@ -188,28 +177,3 @@ def _wake_short(turn: Turn, short: set[str], relay: RelayRow) -> None:
         turn.fresh(turn.tables.campaigns[campaign_id])
     short.clear()
     turn.freed(relay)
-
-
-def _relay_fails(turn: Turn, relay: RelayRow, permit: Permit, error: str) -> None:
-    """Nobody can be mailed by the relay: it is tried again after 1, 2, 4 ... 60 s of real time, or up to 15 min."""
-    down = relay.down
-    if down is None:
-        relay.down = Down(since=turn.now, error=error, attempts=1, next_real=turn.real + 1.0, since_real=turn.real)
-    elif down.probe == permit.id:
-        down.attempts += 1
-        down.error, down.probe = error, None
-        seldom = refuses_for_good(error) or is_quota(error) or costs_somebody(error)
-        most = REFUSED_BACKOFF if seldom else MAX_BACKOFF
-        down.next_real = turn.real + min(most, 2.0 ** min(10, down.attempts - 1))
-    else:
-        down.error = error
-        return
-    turn.tables.wake_real(relay.down.next_real if relay.down else turn.real, "relay", relay.name)
-    turn.news_of(relay)
-
-
-def _relay_works(turn: Turn, relay: RelayRow) -> None:
-    relay.down = None
-    turn.changed(relay)
-    turn.freed(relay)
-    turn.news_of(relay)

@@ -22,6 +22,8 @@ from sender.gate.ranges import Ranges
 
 BatchKey = tuple[str, int]
 """(campaign id, batch number)."""
+Probes = Literal["relay", "domain"]
+"""What a probe finds out about: a relay (and perhaps its domain as well), or a domain alone."""
 Figures = tuple[int, int, int, int, int, int, int]
 """(waiting, in flight, accepted, failed, in doubt, suppressed, cancelled)."""
 
@@ -54,6 +56,7 @@ class Permit:
     begun: int = 0
     throttled: int = 0
     probe: bool = False
+    probes: Probes = "relay"
     deferrals: int = 0
     defer: bool = False
     used: float = 0.0
@@ -210,11 +213,25 @@ class CampaignRow:
 
 
 @dataclass(slots=True)
+class Down:
+    """A relay that refuses us as a whole, or a domain from which its relay takes nothing. `probe`: the permit that
+    finds out whether that is still so."""
+
+    since: datetime
+    error: str
+    attempts: int
+    next_real: float
+    probe: str | None = None
+    since_real: float = 0.0
+
+
+@dataclass(slots=True)
 class DomainRow:
     """A sending domain. `days`: messages begun by local day, of today and later; `maybe`: of other days that may
     have arrived on this one (they use quota, and make no sending day). `unsettled`: a past day of which it is not
     known yet whether mail went out on it. `again`: of `day`, messages permitted to who was deferred before. `as_of`: of
-    the newest word about its reputation."""
+    the newest word about its reputation. `down`: its relay takes nothing that is from it; `down_alert`: id of the alert
+    about that."""
 
     name: str
     relay: str
@@ -229,22 +246,12 @@ class DomainRow:
     paused: bool = False
     pause_reason: str | None = None
     orders: dict[str, int] = field(default_factory=dict)
+    down: Down | None = None
+    down_alert: str | None = None
     reserved: int = derived(0)
     campaigns: set[str] = derived(factory=set)
     short: set[str] = derived(factory=set)
     midnight: datetime | None = derived(None)
-
-
-@dataclass(slots=True)
-class Down:
-    """A relay that refuses us as a whole. `probe`: the permit that finds out whether it still does."""
-
-    since: datetime
-    error: str
-    attempts: int
-    next_real: float
-    probe: str | None = None
-    since_real: float = 0.0
 
 
 @dataclass(slots=True)

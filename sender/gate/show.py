@@ -10,6 +10,7 @@ from sender.gate import eta, holds, quota
 from sender.gate.decision import Turn
 from sender.gate.deferrals import hold_of, how_many, last_due
 from sender.gate.fast import made
+from sender.gate.offers import refused
 from sender.gate.rows import BatchRow, CampaignRow
 from sender.gate.silence import is_silent, unheard
 from sender.gate.states import ENDED
@@ -184,12 +185,15 @@ def _holds(turn: Turn, campaign: CampaignRow) -> list[HoldReason]:
     if relay.down is not None and not any(h.reason in {"relay_down", "daily_quota"} for h in found):
         wait = max(0.0, relay.down.next_real - turn.real) * turn.tables.speed
         found.append(holds.relay_down(relay, turn.real, turn.now, turn.now + timedelta(seconds=wait)))
+    domain = turn.tables.domains.get(campaign.plan.sending_domain) if campaign.plan is not None else None
+    if domain is not None and domain.down is not None and all(h.reason != "domain_refused" for h in found):
+        found.append(refused(turn, domain))
     rests = [b for n in sorted(campaign.resting) if (b := campaign.batches[n]).retry_real is not None]
     if rests:
         first = min(rests, key=lambda b: b.retry_real or 0.0)
         wait = max(0.0, (first.retry_real or 0.0) - turn.real) * turn.tables.speed
         found.append(holds.resting(first, turn.real, turn.now + timedelta(seconds=wait)))
-    stronger = bool(found) and found[0].reason in {"paused", "domain_paused", "relay_down"}
+    stronger = bool(found) and found[0].reason in {"paused", "domain_paused", "relay_down", "domain_refused"}
     unanswered = _unanswered(turn, campaign)
     return [*found, *unanswered] if stronger else [*unanswered, *found]
 
@@ -230,7 +234,7 @@ def _per_minute(turn: Turn, campaign: CampaignRow) -> float:
 
 def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
     """The latest of: who waits, who is on the way, who is deferred, and what holds the campaign now. None while nobody
-    knows how long that takes: a relay is down, a sender says nothing."""
+    knows how long that takes: a relay is down or refuses the domain, a sender says nothing."""
     plan = campaign.plan
     waiting, in_flight = campaign.totals[0], campaign.totals[1]
     if plan is None or campaign.state not in {"scheduled", "running"} or not waiting + in_flight:
@@ -254,7 +258,8 @@ def _eta(turn: Turn, campaign: CampaignRow) -> datetime | None:
 def _endless(turn: Turn, campaign: CampaignRow) -> bool:
     if campaign.hold is not None and campaign.hold.reason in {"relay_down", "domain_paused", "unknown_domain"}:
         return True
-    return turn.tables.relay(campaign.relay).down is not None or bool(_silent(turn, campaign))
+    down = turn.tables.relay(campaign.relay).down or turn.tables.domain_of(campaign).down
+    return down is not None or bool(_silent(turn, campaign))
 
 
 def _rate(turn: Turn, campaign: CampaignRow, plan: GateCampaign) -> float | None:

@@ -20,7 +20,7 @@ from sender.gate.rows_json import from_json
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits, margin
 from sender.gate.states import ENDED
 
-WakeKind = Literal["permit", "silent", "campaign", "relay", "show", "batch", "retry", "forget"]
+WakeKind = Literal["permit", "silent", "campaign", "relay", "domain", "show", "batch", "retry", "forget"]
 NOWHERE = DomainPlace(relay="")
 NO_RELAY = RelayLimits(connections=0)
 
@@ -158,17 +158,22 @@ class Tables:
         for batch in sorted(batches, key=lambda b: (b.campaign_id, b.number), reverse=True):
             self._restore_batch(batch)
         for campaign in self.campaigns.values():
-            if campaign.plan is not None and campaign.state not in ENDED:
-                self.domain_of(campaign).campaigns.add(campaign.campaign_id)
-            if campaign.state not in ENDED:
-                self.fresh.setdefault(campaign.relay, {})[campaign.campaign_id] = None
-            else:
-                self.wake_ended(campaign)
-            if campaign.kept:  # it is archived, and some of its batches may be gone
-                campaign.totals, campaign.states = list(campaign.kept), dict(campaign.kept_states)
-                campaign.left_out = max(campaign.left_out, campaign.kept_left_out)
+            self._restore_campaign(campaign)
         for relay in self.relays.values():
             relay.freed = True
+        for name, down in ((d.name, d.down) for d in self.domains.values() if d.down is not None):
+            self.wake_real(down.next_real, "domain", name)
+
+    def _restore_campaign(self, campaign: CampaignRow) -> None:
+        if campaign.plan is not None and campaign.state not in ENDED:
+            self.domain_of(campaign).campaigns.add(campaign.campaign_id)
+        if campaign.state not in ENDED:
+            self.fresh.setdefault(campaign.relay, {})[campaign.campaign_id] = None
+        else:
+            self.wake_ended(campaign)
+        if campaign.kept:  # it is archived, and some of its batches may be gone
+            campaign.totals, campaign.states = list(campaign.kept), dict(campaign.kept_states)
+            campaign.left_out = max(campaign.left_out, campaign.kept_left_out)
 
     def _restore_batch(self, batch: BatchRow) -> None:
         campaign = self.campaigns[batch.campaign_id]
@@ -224,7 +229,7 @@ class Tables:
 
     def campaign_woken(self, kind: WakeKind, name: str) -> str | None:
         """Whom something that is due is about."""
-        if kind == "relay":
+        if kind in {"relay", "domain"}:
             return None
         if kind in {"permit", "silent"}:
             batch = self.relay(name.rpartition(":")[0]).permits.get(name)

@@ -12,8 +12,11 @@ from schemas.journal import ACCEPTED, DEFERRED, FAILED, IN_DOUBT, OPEN, SUPPRESS
 from sender.journal.values import BatchJournal, Window, merged, pieces
 
 Stopped = Literal[
-    "done", "expired", "paused", "cancelled", "relay_down", "throttled", "error", "unready", "shutdown",
+    "done", "expired", "paused", "cancelled", "relay_down", "domain_refused", "throttled", "error", "unready",
+    "shutdown",
 ]  # fmt: skip
+"""`domain_refused`: the relay refuses what is from the permit's sending domain. A report says that as `relay_down` with
+`refused`, which a gate of an older release takes for the whole relay."""
 MAX_WORDS = 1000
 """Characters of a server's words, or ours, in a report."""
 
@@ -30,7 +33,8 @@ def finished(
             "final": True,
             "unsent": unsent(journal, chunk),
             "open": _open(journal),
-            "stopped": stopped,
+            "stopped": "relay_down" if stopped == "domain_refused" else stopped,
+            "refused": "domain" if stopped == "domain_refused" else "relay",
             "detail": clipped(detail or "") or None,
         }
     )

@@ -100,7 +100,7 @@ class SesApi:
         try:
             answer = self._client.send_email(**self._request(envelope))
         except ClientError as e:
-            return outcome_of_error(*_error(e), envelope.mail_from, envelope.rcpt_to)
+            return outcome_of_error(*_error(e), envelope.rcpt_to)
         except ParamValidationError as e:
             return Outcome("failed", 501, "5.1.3", f"SES: {e}", "", "unknown", "message")
         except (BotoCoreError, ResponseParserError, OSError) as e:

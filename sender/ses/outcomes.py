@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from sender.smtp.outcomes import Kind, Outcome, Reason
+from sender.smtp.outcomes import Kind, Outcome, Reason, blames_sender
 
 
 class Row(NamedTuple):
@@ -47,9 +47,9 @@ TABLE: tuple[Row, ...] = (
     Row(_ANY, "429", "", "throttled", "throttled", 454, "4.7.0"),
     # --- the account, not the recipient ----------------------------------------------------------------------
     # [API] AccountSuspendedException: restricted for good. SendingPausedException: of the account, or of the
-    # configuration set. MailFromDomainNotVerifiedException: of the sending domain, which all messages share.
-    Row("AccountSuspendedException|SendingPausedException|MailFromDomainNotVerifiedException"
-        "|ConfigurationSetSendingPausedException|AccountSendingPausedException",
+    # configuration set.
+    Row("AccountSuspendedException|SendingPausedException|ConfigurationSetSendingPausedException"
+        "|AccountSendingPausedException",
         _ANY, "", "relay_down", "relay", 554, "5.7.1"),
     # [SEEN] "Sending paused for this account. For more information, please check the inbox ..."
     Row("MessageRejected|BadRequestException", _ANY,
@@ -59,6 +59,11 @@ TABLE: tuple[Row, ...] = (
     Row("LimitExceededException", _ANY, "", "relay_down", "relay", 454, "4.7.0"),
     # [API] NotFoundException: all that a raw message refers to is the configuration set.
     Row("NotFoundException|ConfigurationSetDoesNotExist(Exception)?", _ANY, "", "relay_down", "relay", 554, "5.7.1"),
+    # [API] MailFromDomainNotVerifiedException: of the sending domain alone; the account's others may go on.
+    Row("MailFromDomainNotVerified(Exception)?", _ANY, "", "relay_down", "domain", 554, "5.7.1"),
+    # [SEEN] "User `arn:...' is not authorized to perform `ses:SendEmail' on resource
+    # `arn:aws:ses:eu-west-1:123456789012:identity/bore.example'": a policy may allow other identities.
+    Row("AccessDenied(Exception)?", _ANY, r"on resource\b.{0,80}:identity/", "relay_down", "domain", 554, "5.7.1"),
     # [COMMON] Credentials, permissions, the signature, the clock.
     Row("AccessDenied(Exception)?|NotAuthorized|UnrecognizedClientException|InvalidClientTokenId|IncompleteSignature"
         "|InvalidSignatureException|SignatureDoesNotMatch|MissingAuthenticationToken(Exception)?|OptInRequired"
@@ -70,7 +75,7 @@ TABLE: tuple[Row, ...] = (
     Row(_ANY, "404|405|407", "", "relay_down", "relay", 554, "5.3.5"),
     # --- the message or its recipient ------------------------------------------------------------------------
     # [VERIFY] SES names the identities. `outcome_of_error` sees whether the sender is one of them: then it is
-    # the account's matter. In the sandbox it is the recipient, and that is the account's matter as well when all
+    # the sending domain's matter. In the sandbox it is the recipient, and that is the account's matter as well when all
     # others are refused so too.
     Row("MessageRejected", _ANY, r"not verified", "refused", "policy", 554, "5.7.1"),
     Row("MessageRejected|BadRequestException", _ANY,
@@ -106,8 +111,6 @@ TABLE: tuple[Row, ...] = (
     Row(_ANY, _ANY, "", "lost_after", "unknown", 0, ""),
 )  # fmt: skip
 
-_IDENTITIES = re.compile(r"identities failed the check[^:]*:(.*)", re.IGNORECASE | re.DOTALL)
-
 
 def row_of(name: str, status: int, text: str) -> Row:
     """The row that decides."""
@@ -121,20 +124,10 @@ def row_of(name: str, status: int, text: str) -> Row:
     return TABLE[-1]
 
 
-def outcome_of_error(name: str, status: int, text: str, mail_from: str = "", rcpt_to: str = "") -> Outcome:
+def outcome_of_error(name: str, status: int, text: str, rcpt_to: str = "") -> Outcome:
     """The outcome of an error that the API answered: its name, HTTP status and text, and whom the message is for."""
     row = row_of(name, status, text)
     said = f"{name}: {text}" if text else f"{name} (HTTP {status})"
-    if row.name == "MessageRejected" and row.text == "not verified" and _blames_sender(text, mail_from, rcpt_to):
-        return Outcome("relay_down", row.code, row.enhanced, said, "", "relay", "message")
+    if row.name == "MessageRejected" and row.text == "not verified" and blames_sender(text, rcpt_to):
+        return Outcome("relay_down", row.code, row.enhanced, said, "", "domain", "message")
     return Outcome(row.kind, row.code, row.enhanced, said, "", row.reason, "message")
-
-
-def _blames_sender(text: str, mail_from: str, rcpt_to: str) -> bool:
-    """Whether the identities that SES lists are others than the recipient's."""
-    found = _IDENTITIES.search(text)
-    if found is None or not mail_from:
-        return False
-    listed = {part.strip().strip("<>.").rpartition("<")[2].lower() for part in found[1].split(",")}
-    recipient = {rcpt_to.lower(), rcpt_to.rpartition("@")[2].lower()}
-    return not listed <= recipient

@@ -130,7 +130,8 @@ class SesConnection:
                 self._open = False
         if outcome.kind == "relay_down":
             self._open = False
-            self._relay.doubt()
+            if outcome.reason != "domain":
+                self._relay.doubt()
         return outcome
 
     async def close(self) -> None:

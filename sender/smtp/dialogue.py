@@ -89,7 +89,7 @@ class SmtpConnection:
             await self._envelope(envelope)
         except _Refused as refused:
             return refused.outcome
-        return await self._body(envelope.content)
+        return await self._body(envelope)
 
     async def _envelope(self, envelope: Envelope) -> None:
         """MAIL, RCPT, DATA up to 354. Raises `_Refused`."""
@@ -128,14 +128,14 @@ class SmtpConnection:
             await self._reset()
         raise _Refused(outcome)
 
-    async def _body(self, content: bytes) -> Outcome:
+    async def _body(self, envelope: Envelope) -> Outcome:
         """The body and the final dot. From the first write on, a lost connection leaves the message in doubt."""
         await asyncio.sleep(0)  # lets the loop see a connection that was closed right after its 354
         protocol = self._client.protocol
         if protocol is None or not protocol.is_connected:
             return self._lost("lost_before", "data", "the connection was lost after 354, before the body")
         try:
-            protocol.write(stuffed(content))
+            protocol.write(stuffed(envelope.content))
             code, text = await protocol.read_response(timeout=self._timeouts.message)
         except aiosmtplib.SMTPResponseException as e:
             return self._lost("lost_after", "message", f"the reply cannot be read: {e.message}")
@@ -145,7 +145,7 @@ class SmtpConnection:
             return self._lost("lost_after", "message", f"{code} is no reply to the final dot: {text}")
         if code == 421:
             self._break()
-        return outcome_of("message", code, text)
+        return outcome_of("message", code, text, envelope.rcpt_to)
 
     async def _reset(self) -> None:
         """Ends the refused transaction, so that the next one begins clean (RFC 5321, 4.1.1.5)."""

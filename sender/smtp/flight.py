@@ -129,7 +129,7 @@ class Flight:
     def _refuse(self, stage: int, code: int, text: bytes) -> None:
         if self.refusal is not None:
             return  # the first one says why
-        outcome = outcome_of(_STAGES[stage], code, words(text))
+        outcome = outcome_of(_STAGES[stage], code, words(text), self.message.rcpt_to)
         ahead = stage != MAIL or self.joined
         if self.mode is not Mode.LOCK_STEP and ahead and code in _DOES_NOT_COPE:
             self.problem = "refused"

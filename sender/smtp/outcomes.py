@@ -34,7 +34,8 @@ class Outcome:
     refused for now, and less speed is asked for. `lost_before`: the connection was lost before the body
     was written, or the server lost its place in what was written ahead and refused it (a clean retry).
     `lost_after`: lost after that and before a reply (in doubt).
-    `relay_down`: the relay refuses us as a whole; nothing was sent, and no recipient is to blame.
+    `relay_down`: the relay refuses us as a whole, or (reason `domain`) whatever is from this sending domain; nothing
+    was sent, and no recipient is to blame.
     """
 
     kind: Kind
@@ -116,12 +117,27 @@ def provider_id(text: str) -> str:
     return ""
 
 
-def outcome_of(stage: Stage, code: int, text: str) -> Outcome:
-    """The outcome that a reply makes. Only 250 to the final dot is `accepted`; 2xx elsewhere has none."""
+_IDENTITIES = re.compile(r"identities failed the check[^:]*:(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def blames_sender(text: str, rcpt_to: str) -> bool:
+    """Whether SES, which names the identities that are not verified, names others than the recipient: the sender's."""
+    found = _IDENTITIES.search(text)
+    if found is None or not rcpt_to:
+        return False
+    listed = {part.strip().strip("<>.").rpartition("<")[2].lower() for part in found[1].split(",")}
+    return not listed <= {rcpt_to.lower(), rcpt_to.rpartition("@")[2].lower()}
+
+
+def outcome_of(stage: Stage, code: int, text: str, rcpt_to: str = "") -> Outcome:
+    """The outcome that a reply makes. Only 250 to the final dot is `accepted`; 2xx elsewhere has none. `rcpt_to`: whom
+    the message is for, where that is known."""
     if stage == "message" and 200 <= code <= 299:
         return _accepted(code, text)
     enhanced, words = split_enhanced(code, text)
     kind, reason, _ = classify(stage, code, enhanced, words)
+    if kind == "refused" and blames_sender(words, rcpt_to):
+        kind, reason = "relay_down", "domain"
     return Outcome(kind, code, enhanced, words, "", reason, stage)
 
 
@@ -133,8 +149,8 @@ def _accepted(code: int, text: str) -> Outcome:
 
 
 def relay_down(outcome: Outcome) -> RelayDown:
-    """The relay refuses us as a whole, and this is what it says."""
-    reason = "quota" if outcome.reason == "quota" else "refused"
+    """The relay refuses us as a whole, or our sending domain, and this is what it says."""
+    reason = outcome.reason if outcome.reason in {"quota", "domain"} else "refused"
     return RelayDown(reason, outcome.code, f"{outcome.enhanced} {outcome.text}".strip())
 
 

@@ -6,7 +6,8 @@ kind:   `by class`: 4xx refused for now (transient), 5xx refused for good (faile
         `refused`:  5xx, by policy: perhaps this message, perhaps everything from us. `sender.smtp.refusals` decides by
                     what else the relay does with our mail; nobody fails for a relay that refuses us.
         `throttled`, `relay_down`, `transient`, `failed`: as `sender.smtp.outcomes.Outcome` says.
-reason: the contract's classes; `relay` and `quota` when the account is meant, not a recipient.
+reason: the contract's classes; `relay` and `quota` when the account is meant, not a recipient; `domain` when it is the
+        address that we send from, or its domain: other domains of the relay go on.
 
 Sources:
 
@@ -34,7 +35,7 @@ from typing import Literal, NamedTuple
 Kind = Literal["by class", "refused", "throttled", "relay_down", "transient", "failed"]
 Reason = Literal[
     "", "bad_mailbox", "bad_domain", "full", "blocked", "policy", "spam", "too_big", "throttled", "not_accepting",
-    "network", "expired", "relay", "quota", "unknown",
+    "network", "expired", "relay", "domain", "quota", "unknown",
 ]  # fmt: skip
 
 
@@ -61,6 +62,22 @@ _OUR_HOST = (
     r"spamhaus|spamcop|barracuda|\bs31[45]0\b|\bou-00\d\b|\[bl\d+\]|bl[oa]ck ?-?list|dnsbl|\brbl\b|banned sending ip|"
     r"\b(ip|client|host|server|network)( address)?\b.{0,60}\b(block(ed)?|banned|(?<!not )listed|denied)\b|"
     r"traffic not accepted from|(client host|helo command) rejected"
+)
+_OUR_ACCOUNT = (
+    r"\bauth\b|(authenticat\w+|log ?in|start ?tls|encrypt\w+|tls) (is |was |has )?(required|first|fail\w*|needed)|"
+    r"not (been )?(authenticated|logged in)|must (first )?(issue|authenticate|log ?in|use)|authenticate first|"
+    r"\b(account|user|client|tenant|subscription|customer)\b.{0,40}\b(suspend|disabl|block|lock|deactivat|expired)"
+)
+"""We are not logged in, or the account that we are logged in with is refused: nobody's From has to do with it."""
+_OUR_FROM = (
+    r"sender (address )?rejected|not owned by user|send as this sender|sendasdenied|does not match a verified sender|"
+    r"\b(from|sender|sending) (e-?mail )?(address|domain|identity)( <>)? (is |was |has )?not (been )?"
+    r"(allowed|permitted|verified|authori[sz]ed)"
+)
+"""The address that a message is from, or its domain, is not allowed."""
+_FROM_AT_MAIL = (
+    r"\b(sender|sending|from|return.?path)\b.{0,60}\b(not |un)"
+    r"(allowed|permitted|verified|authori[sz]ed|confirmed|registered|match\w*|owned)"
 )
 _FAST = (
     r"too (many|fast|quickly)|rate.?limit|limit exceeded|throttl|slow down|unusual rate|tempora\w+ deferred|"
@@ -151,9 +168,16 @@ TABLE: tuple[Row, ...] = (
     Row("*", "5..", r"5\.6\.7", "", "failed", "policy", "[6531] 3.7.4.2: this message needs SMTPUTF8"),
     Row("mail", "50[0124]|555", _ANY, "", "refused", "unknown",
         "[5321] 4.1.1.11, 4.2.4: a parameter or the syntax; ours differs little from one recipient to the next"),
+    Row("mail", "5..", _ANY, f"{_OUR_HOST}|{_OUR_ACCOUNT}", "relay_down", "relay",
+        "[MS-OLC] 550 S3140, OU-001 at MAIL: our host; [YAHOO] 553 5.7.1 [BL21]; [SEEN] an account that is suspended"),
+    Row("mail", "5..", r"5\.1\.[78]", "", "relay_down", "domain", "[3463] X.1.7, X.1.8: the sending address"),
+    Row("mail", "55[03]", _ANY, "", "relay_down", "domain",
+        "[5321] 3.3: 550 or 553 when the reverse-path is not acceptable; [POSTFIX] 553 5.7.1 not owned by user. When "
+        "it means everything from us, each domain finds that out by itself"),
+    Row("mail", "5..", _ANY, f"{_OUR_FROM}|{_FROM_AT_MAIL}", "relay_down", "domain",
+        "[SEEN] an address that is not allowed, by another code"),
     Row("mail", "5..", _ANY, "", "relay_down", "relay",
-        "[5321] 3.3, 4.1.4 (503: it wants AUTH or STARTTLS first); [3463] X.1.7, X.1.8: the sending address, which all "
-        "share; [MS-OLC] 550 S3140, OU-001 at MAIL: our host"),
+        "[5321] 4.1.4: 503: it wants AUTH or STARTTLS first; 4.2.3: 554, 521: no service"),
     # --- by whom a mailbox cannot be reached, though the words speak of policy --------------------------------
     Row("*", "5..", r"5\.4\.1", r"access denied", "failed", "bad_mailbox",
         "[MS-NDR] 5.4.1 Recipient address rejected: Access denied: no such recipient"),
@@ -169,11 +193,14 @@ TABLE: tuple[Row, ...] = (
     Row("*", "5..", _ANY, f"{_SPAM}|{_VIRUS}", "refused", "spam",
         "[GMAIL] 550 5.7.1 likely unsolicited mail; [MS-NDR] 5.7.1 spam"),
     Row("*", "4..", _ANY, _SPAM, "transient", "spam", "[YAHOO] 4xx; [SEEN]"),
-    Row("*", "5..", r"5\.1\.[78]", "", "refused", "policy", "[3463] X.1.7, X.1.8 sender; [POSTFIX] at RCPT"),
+    Row("*", "5..", r"5\.1\.[78]", "", "relay_down", "domain", "[3463] X.1.7, X.1.8 sender; [POSTFIX] at RCPT"),
+    Row("*", "5..", _ANY, _OUR_FROM, "relay_down", "domain",
+        "[POSTFIX] Sender address rejected, at RCPT; [MS-NDR] 5.7.60, 5.2.252; [SENDGRID] 550 The from address does "
+        "not match a verified Sender Identity. One who alone is refused so is found out (`of_him_alone`)"),
     Row("*", "5..", _ANY,
-        r"sender (address )?rejected|not owned by user|send as this sender|relay(ing)? (access )?denied|"
-        r"unable to relay|relay not permitted|does not allow relay|not (allowed|permitted) to relay", "refused",
-        "policy", "[POSTFIX] Sender address rejected, Relay access denied; [MS-NDR] 5.7.54, 5.7.60, 5.7.64"),
+        r"relay(ing)? (access )?denied|unable to relay|relay not permitted|does not allow relay|"
+        r"not (allowed|permitted) to relay", "refused", "policy",
+        "[POSTFIX] Relay access denied; [MS-NDR] 5.7.54, 5.7.64"),
     # --- enhanced codes ---------------------------------------------------------------------------------------
     Row("*", "...", r"[45]\.1\.([01346]|10)", "", "by class", "bad_mailbox", "[3463] 3.2 addresses; [MS-NDR] 5.1.10"),
     Row("*", "...", r"[45]\.(1\.2|4\.4|4\.310)", "", "by class", "bad_domain",

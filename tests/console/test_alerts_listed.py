@@ -26,7 +26,7 @@ def alert(id_: str, kind: str = "relay_down", *, resolved: bool = False, minutes
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["relay_down", "no_sender"])
+@pytest.mark.parametrize("kind", ["relay_down", "domain_refused", "no_sender"])
 def test_what_is_over_is_not_open(kind: str) -> None:
     first, second, back = alert("a", kind), alert("b", kind, minutes=1), alert("a", kind, resolved=True, minutes=2)
     assert still_open([first, second, back], NOW) == [second]
@@ -71,6 +71,18 @@ def test_a_relay_that_is_down_is_shown_with_what_it_says_by_now() -> None:
     assert as_of_now([first], [held("of another time", -5)]) == [first]
     works = held("x", 9).model_copy(update={"holds": ()})
     assert as_of_now([first], [works]) == [first]
+
+
+def test_a_domain_that_is_refused_is_shown_with_what_its_relay_says_by_now_of_it() -> None:
+    first = alert("a", "domain_refused", detail="refused: x").model_copy(update={"figures": {"error": "x"}})
+
+    def of(domain: str) -> CampaignProgress:
+        hold = HoldReason(reason="domain_refused", detail="no", figures={"error": "y"})
+        return held("z", 5).model_copy(update={"sending_domain": domain, "holds": (hold,)})
+
+    (shown,) = as_of_now([first], [of("bore.example"), held("w", 9)])
+    assert (shown.detail, shown.figures["error_now"]) == ("refused: x; by now it says: y", "y")
+    assert as_of_now([first], [of("other.example"), held("w", 9)]) == [first]
 
 
 def test_a_domain_is_known_however_it_is_written_and_an_unknown_one_is_refused() -> None:

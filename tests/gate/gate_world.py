@@ -11,7 +11,7 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
@@ -37,6 +37,7 @@ MONDAY = datetime(2026, 2, 2, 14, 0, tzinfo=UTC)
 """09:00 in Bogota."""
 OFFICE = (time(9), time(17))
 ZONE = "America/Bogota"
+DOMAINS = ("bore.example", "other.example")
 
 
 def ramp_up() -> Strategy:
@@ -110,12 +111,13 @@ def plan(campaign: GateCampaign, sizes: list[int]) -> list[GateInput]:
 
 def settings(
     *, connections: int = 10, rate: float | None = None, quota: int | None = None, warm: bool = False,
-    assume: Literal["healthy", "none"] = "healthy", timezone: str = ZONE, **more: Any,
+    assume: Literal["healthy", "none"] = "healthy", timezone: str = ZONE, domains: Sequence[str] = DOMAINS[:1],
+    **more: Any,
 ) -> GateSettings:  # fmt: skip
-    """One relay, `main`, and one domain, `bore.example`."""
+    """One relay, `main`, and one domain, `bore.example`, unless told otherwise."""
     return GateSettings(
         relays={"main": RelayLimits(connections, rate, quota)},
-        domains={"bore.example": DomainPlace("main", timezone, warm)},
+        domains={name: DomainPlace("main", timezone, warm) for name in domains},
         assume=assume,
         **more,
     )
@@ -129,6 +131,7 @@ def left_out(campaign: CampaignRow) -> int:
     )  # fmt: skip
 
 
+NOT_OURS = "domain: 553 5.7.1 Sender address rejected: not owned by user"
 Answer = Callable[[datetime, Chunk, int], str | None]
 """What a server says to an index of a permit at a time; None: what the world draws."""
 
@@ -210,8 +213,10 @@ class World:
         self.relay_up, self.refusal = True, "connection refused"
         self.blocking = False
         """The relay answers `refusal` to the first message of every permit: it is put off, and the permit ends."""
+        self.not_taken: set[str] = set()
+        """Sending domains from which the relay takes nothing."""
         self.sender_up = True
-        self.limits: dict[date, int] = {}
+        self.limits: dict[tuple[str, date], int] = {}
         self.offset = 0
 
     # --- time
@@ -341,7 +346,8 @@ class World:
         assert campaign.strategy is not None
         limit, _ = domain_limit(campaign.strategy, domain.sending_day, warm=domain.warm or self._warm(chunk))
         day = local_day(chunk.day_timezone, chunk.issued_at)
-        self.limits[day] = max(self.limits.get(day, 0), 10**9 if limit is None else limit)
+        key = chunk.sending_domain, day
+        self.limits[key] = max(self.limits.get(key, 0), 10**9 if limit is None else limit)
 
     def _warm(self, chunk: Chunk) -> bool:
         return self.settings.domains[chunk.sending_domain].warm
@@ -383,6 +389,9 @@ class World:
             return
         if not self.relay_up:
             self._end(chunk, batch, Running(chunk, [], self.real), "relay_down")
+            return
+        if chunk.sending_domain in self.not_taken:
+            self._end(chunk, batch, Running(chunk, [], self.real), "domain_refused")
             return
         wanted = [i for start, end in chunk.ranges for i in range(start, end) if batch.may_begin(i, chunk)]
         if self.blocking and wanted:
@@ -466,8 +475,10 @@ class World:
         result = ChunkResult.model_validate({
             "relay": chunk.relay, "campaign_id": chunk.campaign_id, "batch_number": chunk.batch_number,
             "permit_id": chunk.permit_id, "round": chunk.round, "version": 0, "final": True, "begun": begun,
-            "sent_on": dict(sent_on), "unsent": unsent, "stopped": stopped,
-            "detail": self.refusal if stopped == "relay_down" else None, "errors": errors[-3:], "at": self.now,
+            "sent_on": dict(sent_on), "unsent": unsent,
+            **({"stopped": "relay_down", "refused": "domain", "detail": NOT_OURS} if stopped == "domain_refused" else {
+                "stopped": stopped, "detail": self.refusal if stopped == "relay_down" else None,
+            }), "errors": errors[-3:], "at": self.now,
         })  # fmt: skip
         for start, end in unsent:
             for i in range(start, end):
@@ -491,10 +502,14 @@ class World:
 
     # --- what the servers say
 
-    def by_day(self, timezone: str = ZONE) -> dict[date, int]:
-        """Messages that went to the servers, by local day."""
-        every = (*self.received, *self.refused)
+    def by_day(self, timezone: str = ZONE, domain: str | None = None) -> dict[date, int]:
+        """Messages that went to the servers, by local day; from one domain, or all."""
+        every = [m for m in (*self.received, *self.refused) if domain in {None, self._from(m[1])}]
         return dict(sorted(Counter(local_day(timezone, at) for at, *_ in every).items()))
+
+    def _from(self, campaign_id: str) -> str:
+        plan = self.core.tables.campaigns[campaign_id].plan
+        return "" if plan is None else plan.sending_domain
 
     def twice(self) -> int:
         """Messages that were received more often than once."""

@@ -35,6 +35,8 @@ class Servers:
     clock: ManualClock
     replies: dict[Reply, int]
     up: bool = True
+    not_taken: set[str] = field(default_factory=set)
+    """Sending domains from which they take nothing."""
     real: float = 1000.0
     taken: Counter[Who] = field(default_factory=Counter)
     begun: set[Who] = field(default_factory=set)
@@ -142,6 +144,8 @@ class Process:
             self.stop(run.id, "expired")
         elif not s.up:
             self.stop(run.id, "relay_down", "421 away")
+        elif run.chunk.sending_domain in s.not_taken:
+            self.stop(run.id, "domain_refused", "domain: 553 5.7.1 not owned by user")
         elif (who := (run.batch, run.queue[0])) in s.suppressed:
             self._came(run, Ended(run.queue.pop(0), "suppressed", s.clock.now(), 0, "p@x.example"))
         else:

@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from schemas.chunk import Chunk, ChunkResult
-from sender.gate.alerts import refuses_for_good
 from sender.gate.core import GateCore
+from sender.gate.downs import refuses_for_good
 from sender.gate.settings import DomainPlace, GateSettings, RelayLimits
 from sender.relays import RelayDown
 
@@ -58,6 +58,7 @@ def answer(world: World, chunk: Chunk, version: int = 1, **more: Any) -> None:
         (RelayDown("network", text="does not reply to any message"), False),
         (RelayDown("address", text="550.example has no address"), False),
         (RelayDown("busy", text="SES: sending is paused"), False),
+        (RelayDown("domain", 553, "5.7.1 not owned by user"), True),
     ],
     ids=str,
 )

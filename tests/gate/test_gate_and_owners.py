@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from gate_world import MONDAY, batch_strategy, gate_campaign, left_out, plan, settings
+from gate_world import DOMAINS, MONDAY, batch_strategy, gate_campaign, left_out, plan, settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -46,13 +46,13 @@ SMALL = Strategy(
 )  # fmt: skip
 GIVE_UP = [timedelta(0), timedelta(minutes=10), timedelta(hours=24)]
 ORDERS = {
-    "pause": 1, "resume": 4, "domain pause": 1, "domain resume": 4, "relay": 2, "strategy": 1, "retry": 5, "resolve": 5,
-    "evidence": 5,
+    "pause": 1, "resume": 4, "domain pause": 1, "domain resume": 4, "relay": 2, "refuse": 2, "strategy": 1, "retry": 5,
+    "resolve": 5, "evidence": 5,
 }  # fmt: skip
 
 
 class Installation:
-    """One relay, one partition, one domain; `seed` says all that happens."""
+    """One relay, one partition, two domains; `seed` says all that happens."""
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
@@ -61,7 +61,7 @@ class Installation:
         after = (timedelta(minutes=1), timedelta(minutes=4))
         self.settings = settings(
             connections=rng.randint(1, 4), rate=rng.choice([None, 5.0]), max_failures=2,
-            archive_after=timedelta(days=3650), deferrals=Deferrals(after, rng.choice(GIVE_UP)),
+            archive_after=timedelta(days=3650), deferrals=Deferrals(after, rng.choice(GIVE_UP)), domains=DOMAINS,
         )  # fmt: skip
         self.gate = GateCore(self.settings, self.speed)
         self.store: dict[tuple[str, str], str] = {}
@@ -87,7 +87,9 @@ class Installation:
         self.holds[name] = self.rng.random() < 0.7
         strategy = self.rng.choice([batch_strategy(self.rng.choice([2, 10]), 100, 5.0, 2), SMALL])
         policy: Any = "hold" if self.holds[name] else "resend"
-        self.inputs += plan(gate_campaign(name, size=sum(sizes), strategy=strategy, in_doubt=policy), sizes)
+        domain = self.rng.choice(DOMAINS)
+        campaign = gate_campaign(name, size=sum(sizes), strategy=strategy, in_doubt=policy, domain=domain)
+        self.inputs += plan(campaign, sizes)
         self.sizes |= {(name, number): size for number, size in enumerate(sizes, 1)}
 
     def everybody(self, campaign: str | None = None) -> list[Who]:
@@ -201,13 +203,13 @@ class Installation:
 
     # --- people
 
-    def order(self, action: str, campaign: str | None, **more: Any) -> None:
+    def order(self, action: str, campaign: str | None, *, domain: str | None = None, **more: Any) -> None:
         self.orders += 1
         origin = Origin(topic="campaign.commands", partition=0, offset=self.orders)
         self.inputs.append(
             GateCommand.model_validate({
                 "relay": "main", "origin": origin, "at": self.servers.clock.now(), "campaign_id": campaign,
-                "domain": None if campaign else "bore.example", "action": action, **more,
+                "domain": domain, "action": action, **more,
             })
         )  # fmt: skip
 
@@ -216,6 +218,9 @@ class Installation:
         what = self.rng.choices(list(ORDERS), list(ORDERS.values()))[0]
         if what == "relay":
             self.servers.up = not self.servers.up or self.rng.random() < 0.5
+        elif what == "refuse":
+            refused = {self.rng.choice(DOMAINS)} if self.rng.random() < 0.7 else set()
+            self.servers.not_taken = refused - self.servers.not_taken
         elif what == "evidence":
             self._see()
         elif what == "resolve":
@@ -223,7 +228,7 @@ class Installation:
         elif what == "strategy":
             self.order(what, campaign, strategy=self.rng.choice([batch_strategy(3, 100, 1.0, 2), SMALL]))
         elif what.startswith("domain"):
-            self.order(what.split()[1], None)
+            self.order(what.split()[1], None, domain=self.rng.choice(DOMAINS))
         else:
             self.order("cancel" if self.rng.random() < 0.02 else what, campaign)
 
@@ -268,12 +273,14 @@ class Installation:
 
     def come_to_rest(self) -> None:
         """Nothing disturbs any more, servers take everything, whoever was suspended has woken."""
-        self.quiet, self.servers.up, self.unreadable = True, True, 0.0
+        self.quiet, self.servers.up, self.servers.not_taken, self.unreadable = True, True, set(), 0.0
         self.servers.replies = {"accepted": 1}
         for process in [p for p in self.servers.processes.values() if p.suspended]:
             process.wake()
         self._die()
-        for campaign in (None, *self.holds):
+        for domain in DOMAINS:
+            self.order("resume", None, domain=domain)
+        for campaign in self.holds:
             self.order("resume", campaign)
         for _ in range(200):
             for _ in range(60):

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from gate_world import MONDAY, OFFICE, Answer, World, as_drawn, batch_strategy, gate_campaign, plan, settings
+from gate_world import DOMAINS, MONDAY, OFFICE, Answer, World, as_drawn, batch_strategy, gate_campaign, plan, settings
 from hypothesis import given
 from hypothesis import strategies as st
-from test_gate_random import QUICK, campaigns, check_days, disturb, limits, start
+from test_gate_random import QUICK, campaigns, check_days, come_to_rest, disturb, limits, start
 
 from console.explain import explain
 from schemas.chunk import Chunk
@@ -348,8 +348,9 @@ def test_nobody_is_forgotten_or_mailed_twice_whatever_happens_while_some_are_def
     outcomes = {"accepted": 0.4, "deferred": 0.5, "failed": 0.05, "suppressed": 0.05}
     quick = Deferrals((MINUTE, 20 * MINUTE, HOUR), 6 * HOUR)
     world = World(
-        settings(**bounds, deferrals=quick), speed=600.0, seed=seed, restart=0.1, repeat=0.2, outcomes=outcomes
-    )
+        settings(**bounds, deferrals=quick, domains=DOMAINS), speed=600.0, seed=seed, restart=0.1, repeat=0.2,
+        outcomes=outcomes,
+    )  # fmt: skip
     start(world, drawn)
     moment = world.now
     for _ in range(data.draw(st.integers(1, 8))):
@@ -359,14 +360,11 @@ def test_nobody_is_forgotten_or_mailed_twice_whatever_happens_while_some_are_def
         what = data.draw(
             st.sampled_from([
                 "pause", "resume", "cancel", "strategy", "domain pause", "domain resume", "relay down", "relay up",
+                "refused", "taken",
             ])
         )  # fmt: skip
         disturb(world, target, what)
-    world.relay_up = True
-    disturb(world, "", "domain resume")
-    for campaign in list(world.core.tables.campaigns):
-        world.command("resume", campaign)
-    world.run()
+    come_to_rest(world)
     for progress in world.standing():
         assert progress.waiting == progress.in_flight == progress.deferred == 0
     known = Counter(k for o in world.owned.values() for k in o.outcome.values())

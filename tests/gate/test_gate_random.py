@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import date, timedelta
 from typing import Any
 
-from gate_world import MONDAY, OFFICE, ZONE, World, batch_strategy, gate_campaign, plan, ramp_up, settings
+from gate_world import DOMAINS, MONDAY, OFFICE, ZONE, World, batch_strategy, gate_campaign, plan, ramp_up, settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -40,6 +40,7 @@ campaigns = st.lists(
         st.sampled_from([None, 2.0]),
         st.sampled_from([None, 1, 3]),
         st.sampled_from(["hold", "resend"]),
+        st.sampled_from(DOMAINS),
     ),
     min_size=1,
     max_size=5,
@@ -53,10 +54,10 @@ limits = st.fixed_dictionaries({
 
 def start(world: World, drawn: list[Any]) -> int:
     total = 0
-    for n, (strategy, sizes, window, weekends, rate, connections, in_doubt) in enumerate(drawn):
+    for n, (strategy, sizes, window, weekends, rate, connections, in_doubt, domain) in enumerate(drawn):
         campaign = gate_campaign(
             f"c{n}", size=sum(sizes), strategy=strategy, created_at=MONDAY + timedelta(minutes=n), window=window,
-            weekends=weekends, rate=rate, connections=connections, in_doubt=in_doubt,
+            weekends=weekends, rate=rate, connections=connections, in_doubt=in_doubt, domain=domain,
         )  # fmt: skip
         inputs = plan(campaign, sizes)
         world.rng.shuffle(inputs)
@@ -67,8 +68,9 @@ def start(world: World, drawn: list[Any]) -> int:
 
 def check_days(world: World) -> None:
     """On no local day did the servers receive more than the limit of the most generous campaign on that day."""
-    for day, n in world.by_day().items():
-        assert n <= world.limits[day], (day, n)
+    for domain in DOMAINS:
+        for day, n in world.by_day(domain=domain).items():
+            assert n <= world.limits[domain, day], (day, n)
 
 
 @QUICK
@@ -76,7 +78,7 @@ def check_days(world: World) -> None:
 def test_every_campaign_ends_with_everybody_mailed_once(
     drawn: list[Any], bounds: dict[str, Any], seed: int, speed: float
 ) -> None:
-    world = World(settings(**bounds), speed=speed, seed=seed, restart=0.1, repeat=0.2)
+    world = World(settings(**bounds, domains=DOMAINS), speed=speed, seed=seed, restart=0.1, repeat=0.2)
     total = start(world, drawn)
     world.run()
     assert len(world.received) == total
@@ -92,7 +94,9 @@ def test_figures_add_up_whatever_happens(
     drawn: list[Any], bounds: dict[str, Any], seed: int, data: st.DataObject
 ) -> None:
     outcomes = {"accepted": 0.6, "failed": 0.15, "in_doubt": 0.15, "suppressed": 0.1}
-    world = World(settings(**bounds), speed=600.0, seed=seed, restart=0.1, repeat=0.2, outcomes=outcomes)
+    world = World(
+        settings(**bounds, domains=DOMAINS), speed=600.0, seed=seed, restart=0.1, repeat=0.2, outcomes=outcomes
+    )
     start(world, drawn)
     moment = world.now
     for _ in range(data.draw(st.integers(1, 8))):
@@ -102,15 +106,11 @@ def test_figures_add_up_whatever_happens(
         what = data.draw(
             st.sampled_from([
                 "pause", "resume", "cancel", "retry", "resend", "accepted", "drop", "strategy", "domain pause",
-                "domain resume", "relay down", "relay up", "seen", "resend, then seen",
+                "domain resume", "relay down", "relay up", "seen", "resend, then seen", "refused", "taken",
             ])
         )  # fmt: skip
         disturb(world, target, what)
-    world.relay_up = True
-    disturb(world, "", "domain resume")
-    for campaign in list(world.core.tables.campaigns):
-        world.command("resume", campaign)
-    world.run()
+    come_to_rest(world)
     assert not any(c.asked for c in world.core.tables.campaigns.values())
     for progress in world.standing():
         assert progress.waiting == progress.in_flight == 0
@@ -119,6 +119,17 @@ def test_figures_add_up_whatever_happens(
     assert sum(p.accepted for p in world.standing()) == outcomes_known["accepted"]
     assert sum(p.suppressed for p in world.standing()) == outcomes_known["suppressed"]
     check_days(world)
+
+
+def come_to_rest(world: World) -> None:
+    """The relay takes everything, nobody has paused anything: until all is over."""
+    world.relay_up, world.not_taken = True, set()
+    for domain in DOMAINS:
+        world.command("resume", domain=domain)
+    for campaign in list(world.core.tables.campaigns):
+        world.command("resume", campaign)
+    world.run()
+    assert not any(row.down for row in world.core.tables.domains.values() if row.campaigns)
 
 
 def disturb(world: World, target: str, what: str) -> None:
@@ -131,7 +142,10 @@ def disturb(world: World, target: str, what: str) -> None:
     elif what == "strategy":
         world.command("strategy", target, strategy=small_ramp(10, 4))
     elif what.startswith("domain"):
-        world.command(what.split()[1], domain="bore.example")
+        world.command(what.split()[1], domain=world.rng.choice(DOMAINS))
+    elif what in {"refused", "taken"}:
+        domain = world.rng.choice(DOMAINS)
+        world.not_taken = world.not_taken | {domain} if what == "refused" else world.not_taken - {domain}
     elif what.startswith("relay"):
         world.relay_up = what == "relay up"
     else:
@@ -145,7 +159,9 @@ def test_a_gate_that_is_restarted_after_every_input_decides_the_same(
 ) -> None:
     decided = []
     for restart, repeat in ((0.0, 0.0), (1.0, 0.0), (0.5, 1.0)):
-        world = World(settings(**bounds), speed=600, seed=seed, restart=restart, repeat=repeat, eager=True)
+        world = World(
+            settings(**bounds, domains=DOMAINS), speed=600, seed=seed, restart=restart, repeat=repeat, eager=True
+        )
         start(world, drawn)
         world.run()
         permits = {
@@ -159,7 +175,8 @@ def test_a_gate_that_is_restarted_after_every_input_decides_the_same(
 def test_ten_campaigns_of_a_domain_share_its_limit() -> None:
     world = World(settings(), speed=20000, restart=0.05, repeat=0.05, seed=3)
     drawn = [
-        (ramp_up() if n % 2 else batch_strategy(100, 2), [25] * 8, None, False, None, None, "hold") for n in range(10)
+        (ramp_up() if n % 2 else batch_strategy(100, 2), [25] * 8, None, False, None, None, "hold", DOMAINS[0])
+        for n in range(10)
     ]
     start(world, drawn)
     world.run()

@@ -83,6 +83,14 @@ def test_a_permit_ends_only_when_nothing_of_it_is_intended() -> None:
         core.finish(journal, NOON, "paused")
 
 
+@pytest.mark.parametrize(("stopped", "refused"), [("relay_down", "relay"), ("domain_refused", "domain")])
+def test_a_report_says_what_the_relay_refuses_as_gates_of_older_releases_understand(stopped: Any, refused: str) -> None:
+    journal, result = core.finish(started(), NOON, stopped, "no")
+    assert (result.stopped, result.refused, result.detail) == ("relay_down", refused, "no")
+    again = core.report(journal, NOON + HOUR)[1]
+    assert (again.stopped, again.refused) == ("relay_down", refused)
+
+
 def test_who_is_in_doubt_is_sent_to_again_in_a_new_round_only_when_the_permit_says_so() -> None:
     journal, _ = core.begin(started(), 10, NOON)
     journal = ends(ends(journal, "in_doubt", 0, 1, 2), "failed", *range(3, 10))

@@ -114,8 +114,11 @@ Ends = Callable[[int, asyncio.StreamWriter], object]
 """(how many bodies the server has had, connection) -> what it does at a final dot: it writes a reply, or closes."""
 
 
-async def _server(at_dot: Ends) -> asyncio.Server:
-    """One that goes with everything up to the final dot."""
+OK = b"250 Ok\r\n"
+
+
+async def _server(at_dot: Ends, mail: bytes) -> asyncio.Server:
+    """One that goes with everything up to the final dot, but replies `mail` to MAIL."""
     bodies = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,7 +132,7 @@ async def _server(at_dot: Ends) -> asyncio.Server:
                     at_dot(bodies, writer)
                 elif not within:
                     within = line == b"DATA\r\n"
-                    writer.write(b"354 Go\r\n" if within else b"250 Ok\r\n")
+                    writer.write(b"354 Go\r\n" if within else mail if line.startswith(b"MAIL") else OK)
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -138,11 +141,11 @@ async def _server(at_dot: Ends) -> asyncio.Server:
     return await asyncio.start_server(serve, "127.0.0.1", 0)
 
 
-def _play(at_dot: Ends, people: int, **more: Any) -> tuple[Counter[str], Drained]:
+def _play(at_dot: Ends, people: int, mail: bytes = OK, **more: Any) -> tuple[Counter[str], Drained]:
     """What became of so many, and how the run ended."""
 
     async def play() -> list[Message]:
-        server = await _server(at_dot)
+        server = await _server(at_dot, mail)
         try:
             return await _run_to_its_end(server.sockets[0].getsockname()[1], people, **{"seconds": 30, **more})
         finally:
@@ -195,6 +198,8 @@ def test_a_probe_that_is_lost_keeps_the_relay_down_and_one_that_is_answered_ends
         refusals.lost(probe=False)
     came, end = _play(lambda _, w: w.write(b"250 2.0.0 Ok\r\n"), 1, probe=True, refusals=refusals)
     assert (came, end.stopped, refusals.unanswered) == (Counter(accepted=1), "done", 0)
+    came, end = _play(_close, 1, probe=True, probes="domain", refusals=refusals)  # that says nothing of the relay
+    assert (came, end.stopped) == (Counter(in_doubt=1), "done")
 
 
 def test_what_is_lost_while_this_process_may_not_be_the_owner_any_more_says_nothing_of_the_relay() -> None:
@@ -208,3 +213,45 @@ def test_what_is_lost_while_this_process_may_not_be_the_owner_any_more_says_noth
 
     came, end = _play(at_dot, 3, seconds=2, alive=lambda: not asleep, refusals=refusals)
     assert (came, end.stopped, refusals.unanswered) == (Counter(in_doubt=1, not_begun=2), "expired", 0)
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize(
+    ("mail", "stopped", "detail"),
+    [
+        (
+            b"553 5.7.1 <b@bore.example>: Sender address rejected: not owned by user x\r\n",
+            "domain_refused",
+            "domain: 553",
+        ),
+        (b"550 5.1.8 Bad sender\r\n", "domain_refused", "domain: 550 5.1.8 Bad sender"),
+        (b"554 5.7.1 Client host blocked\r\n", "relay_down", "refused: 554"),
+        (b"530 5.7.0 Authentication required\r\n", "relay_down", "refused: 530"),
+    ],
+)
+def test_whom_a_server_refuses_at_mail_ends_the_run_and_nobody_was_begun(
+    mail: bytes, stopped: str, detail: str, connections: int
+) -> None:
+    came, end = _play(lambda *_: None, 20, mail, connections=connections)
+    assert (came, end.stopped) == (Counter(not_begun=20), stopped)
+    assert (end.detail or "").startswith(detail)
+
+
+VERIFY = "554 Message rejected: Email address is not verified. The following identities failed the check: "
+
+
+@pytest.mark.parametrize(
+    ("identities", "people", "end"),
+    [
+        ("b@bore.example", 20, ("not_begun", "domain_refused")),
+        ("bore.example, r0@x.example", 20, ("not_begun", "domain_refused")),
+        ("r0@x.example", 1, ("deferred", "done")),  # in the sandbox
+    ],
+)
+def test_whose_identity_ses_has_not_verified_says_whose_matter_it_is(
+    identities: str, people: int, end: tuple[str, str]
+) -> None:
+    said = f"{VERIFY}{identities}\r\n".encode()
+    came, drained = _play(lambda _, w: w.write(said), people)
+    assert (came, drained.stopped) == (Counter({end[0]: people}), end[1])
+    assert end[1] == "done" or identities in (drained.detail or "")

@@ -20,6 +20,7 @@ from sender.verdicts import ended, heard, judged, met_again, reread, unanswered
 NOW = datetime(2026, 2, 2, tzinfo=UTC)
 TAKEN = Outcome("accepted", 250)
 BLOCKED = outcome_of("rcpt", 554, "5.7.1 Client host blocked using zen.spamhaus.org")
+NOT_OWNED = outcome_of("rcpt", 553, "5.7.1 <x@y>: Sender address rejected: not owned by user z")
 USED_UP = outcome_of("message", 550, "5.4.5 Daily user sending quota exceeded")
 
 
@@ -29,7 +30,7 @@ class Message:
     message_id: str = "<1@bore.example>"
 
 
-@given(st.sampled_from([BLOCKED, USED_UP]), st.booleans(), st.integers(0, 5))
+@given(st.sampled_from([BLOCKED, USED_UP, NOT_OWNED]), st.booleans(), st.integers(0, 5))
 def test_nobody_is_failed_by_a_relay_that_refuses_us_also_at_his_last_try(
     outcome: Outcome, defer: bool, deferrals: int
 ) -> None:
@@ -104,6 +105,13 @@ def test_who_is_refused_while_the_relay_takes_others_fails_though_nobody_is_to_b
     assert [refused(refusals, "a@x", n).kind for n in range(5)] == ["deferred"] * 4 + ["failed"]
 
 
+def test_a_refusal_of_our_domain_counts_against_nobody_and_not_against_the_relay() -> None:
+    refusals = Refusals()
+    for i in range(50):
+        assert settled(refusals, NOT_OWNED, chunk(i, ((0, 10),)), f"p{i}@d{i}") is None
+    assert judged(refusals, BLOCKED, "a@x", chunk(99)) == "unsure"  # nothing of the kind came before
+
+
 def tried(refusals: Refusals, address: str, permit: Chunk, outcome: Outcome = USED_UP) -> tuple[str, str]:
     """What becomes of one who is tried alone, and what the relay is taken for."""
     outcome = reread(refusals, outcome, address, permit)
@@ -168,12 +176,12 @@ def test_only_so_many_recipients_are_remembered_at_whom_everything_was_refused()
     assert len(refusals.downs) == 10_000
 
 
-def settled(refusals: Refusals, outcome: Outcome, permit: Chunk) -> Ended | None:
+def settled(refusals: Refusals, outcome: Outcome, permit: Chunk, address: str = "a@x") -> Ended | None:
     """As a run does it; None: he was not begun."""
-    read = reread(refusals, outcome, "a@x", permit)
+    read = reread(refusals, outcome, address, permit)
     if read.kind == "relay_down" and not met_again(read, permit):
         return None
-    return ended(0, Message("a@x"), read, 1, NOW, permit, judged(refusals, read, "a@x", permit))
+    return ended(0, Message(address), read, 1, NOW, permit, judged(refusals, read, address, permit))
 
 
 def test_a_relay_whose_quota_is_used_up_again_fails_nobody_at_his_last_try() -> None:

@@ -245,6 +245,18 @@ def test_after_a_refusal_of_the_account_it_is_asked_again(server: SesServer) -> 
     assert server.asked() == 2
 
 
+def test_after_a_refusal_of_one_of_its_domains_the_account_is_not_asked(server: SesServer) -> None:
+    async def refused(relay: SesRelay) -> Outcome:
+        server.answer = lambda _: error("MailFromDomainNotVerifiedException", 400, "")
+        found = await one(relay)
+        await relay.open()
+        return found
+
+    found = using(settings(server.url), refused)
+    assert (found.kind, found.reason) == ("relay_down", "domain")
+    assert server.asked() == 1
+
+
 def test_who_may_send_need_not_be_allowed_to_read_the_account(server: SesServer) -> None:
     for answer in (
         error("AccessDeniedException", 403, "User is not authorized to perform: ses:GetAccount"),

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.smtp.outcomes import HARD, Stage, classify, outcome_of, provider_id, retry_delays, split_enhanced
+from sender.smtp.outcomes import (
+    HARD,
+    Stage,
+    classify,
+    outcome_of,
+    provider_id,
+    relay_down,
+    retry_delays,
+    split_enhanced,
+)  # fmt: skip
 from sender.smtp.table import TABLE
 
 REPLIES: list[tuple[Stage, int, str, str, str]] = [
@@ -33,9 +42,9 @@ REPLIES: list[tuple[Stage, int, str, str, str]] = [
     ("rcpt", 553, "5.6.7 non-ASCII address", "failed", "policy"),
     ("mail", 530, "5.7.0 Authentication required", "relay_down", "relay"),
     ("mail", 535, "5.7.8 Error: authentication failed", "relay_down", "relay"),
-    ("mail", 553, "5.7.1 <x@y>: Sender address rejected: not owned by user z", "relay_down", "relay"),
-    ("mail", 550, "5.1.8 Bad sender", "relay_down", "relay"),
-    ("mail", 550, "Sender refused", "relay_down", "relay"),
+    ("mail", 553, "5.7.1 <x@y>: Sender address rejected: not owned by user z", "relay_down", "domain"),
+    ("mail", 550, "5.1.8 Bad sender", "relay_down", "domain"),
+    ("mail", 550, "Sender refused", "relay_down", "domain"),
     ("mail", 454, "Throttling failure: Maximum sending rate exceeded", "throttled", "throttled"),
     ("mail", 454, "4.7.0 Temporary authentication failure", "relay_down", "relay"),
     ("mail", 552, "5.3.4 Message size exceeds fixed limit", "failed", "too_big"),
@@ -110,7 +119,25 @@ REPLIES: list[tuple[Stage, int, str, str, str]] = [
     ("message", 554, "5.7.9 Message not accepted for policy reasons", "refused", "policy"),
     # Postfix says at RCPT what it thinks of client, HELO and sender
     ("rcpt", 554, "5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied", "refused", "blocked"),
-    ("rcpt", 553, "5.7.1 <x@y>: Sender address rejected: not owned by user z", "refused", "policy"),
+    ("rcpt", 553, "5.7.1 <x@y>: Sender address rejected: not owned by user z", "relay_down", "domain"),
+    # What is refused for its From, and what is refused at MAIL for anything else of ours
+    ("mail", 554, "5.7.1 You are not allowed to use this address as sender", "relay_down", "relay"),
+    ("mail", 554, "5.7.1 The sender <x@y> is not permitted", "relay_down", "domain"),
+    ("mail", 501, "5.1.7 Bad sender address syntax", "refused", "unknown"),
+    ("mail", 554, "5.1.7 Invalid address", "relay_down", "domain"),
+    ("mail", 550, "5.7.1 Authentication required", "relay_down", "relay"),
+    ("mail", 550, "5.7.1 Client was not authenticated", "relay_down", "relay"),
+    ("mail", 550, "You must issue a STARTTLS command first", "relay_down", "relay"),
+    ("mail", 550, "Your account is suspended", "relay_down", "relay"),
+    ("mail", 550, "5.7.1 Client host rejected: Access denied", "relay_down", "relay"),
+    ("mail", 554, "No service here", "relay_down", "relay"),
+    ("mail", 550, "5.4.5 Daily user sending quota exceeded", "relay_down", "quota"),
+    ("rcpt", 550, "5.1.8 <x@y>: Sender address rejected: Domain not found", "relay_down", "domain"),
+    ("message", 550, "5.7.60 SMTP; Client does not have permissions to send as this sender", "relay_down", "domain"),
+    ("message", 554, "5.2.252 SendAsDenied; x@y not allowed to send as z@y", "relay_down", "domain"),
+    ("message", 550, "The from address does not match a verified Sender Identity. Mail cannot be sent", "relay_down",
+     "domain"),
+    ("message", 550, "5.7.1 From address <x@y> is not authorized", "relay_down", "domain"),
     ("rcpt", 454, "4.7.1 <a@b.example>: Relay access denied", "transient", "policy"),
     ("rcpt", 450, "4.7.1 Client host rejected: cannot find your hostname, [192.0.2.1]", "transient", "policy"),
     ("rcpt", 450, "4.2.0 <a@b>: Recipient address rejected: Greylisted, see postgrey", "transient", "not_accepting"),
@@ -153,6 +180,31 @@ REPLIES: list[tuple[Stage, int, str, str, str]] = [
 def test_what_servers_say_is_read(stage: Stage, code: int, text: str, kind: str, reason: str) -> None:
     outcome = outcome_of(stage, code, text)
     assert (outcome.kind, outcome.reason) == (kind, reason)
+
+
+VERIFY = "Message rejected: Email address is not verified. The following identities failed the check in region X: "
+
+
+@pytest.mark.parametrize(
+    ("identities", "rcpt_to", "ours"),
+    [
+        ("hi@bore.example", "Ana@example.com", True),
+        ("ana@example.com, hi@bore.example", "Ana@example.com", True),
+        ("ana@example.com", "Ana@example.com", False),
+        ("example.com", "Ana@example.com", False),
+        ("hi@bore.example", "", False),
+    ],
+)
+def test_of_the_identities_that_ses_names_those_of_others_than_the_recipient_are_ours(
+    identities: str, rcpt_to: str, ours: bool
+) -> None:
+    found = outcome_of("message", 554, VERIFY + identities, rcpt_to)
+    assert (found.kind, found.reason) == (("relay_down", "domain") if ours else ("refused", "policy"))
+
+
+def test_a_refusal_of_our_domain_says_so_in_its_first_word() -> None:
+    assert str(relay_down(outcome_of("mail", 550, "5.1.8 Bad sender"))) == "domain: 550 5.1.8 Bad sender"
+    assert str(relay_down(outcome_of("mail", 530, "5.7.0 Log in"))) == "refused: 530 5.7.0 Log in"
 
 
 def test_every_row_can_decide_and_says_where_it_is_from() -> None:
