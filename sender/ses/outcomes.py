@@ -34,6 +34,7 @@ class Row(NamedTuple):
 
 
 _ANY = ".*"
+_OF_IDENTITY = r"on resource\b.{0,80}:identity/"
 
 TABLE: tuple[Row, ...] = (
     # --- less speed ----------------------------------------------------------------------------------------
@@ -63,7 +64,8 @@ TABLE: tuple[Row, ...] = (
     Row("MailFromDomainNotVerified(Exception)?", _ANY, "", "relay_down", "domain", 554, "5.7.1"),
     # [SEEN] "User `arn:...' is not authorized to perform `ses:SendEmail' on resource
     # `arn:aws:ses:eu-west-1:123456789012:identity/bore.example'": a policy may allow other identities.
-    Row("AccessDenied(Exception)?", _ANY, r"on resource\b.{0,80}:identity/", "relay_down", "domain", 554, "5.7.1"),
+    # In the sandbox the identity may be the recipient's: `outcome_of_error` looks.
+    Row("AccessDenied(Exception)?", _ANY, _OF_IDENTITY, "relay_down", "domain", 554, "5.7.1"),
     # [COMMON] Credentials, permissions, the signature, the clock.
     Row("AccessDenied(Exception)?|NotAuthorized|UnrecognizedClientException|InvalidClientTokenId|IncompleteSignature"
         "|InvalidSignatureException|SignatureDoesNotMatch|MissingAuthenticationToken(Exception)?|OptInRequired"
@@ -130,4 +132,6 @@ def outcome_of_error(name: str, status: int, text: str, rcpt_to: str = "") -> Ou
     said = f"{name}: {text}" if text else f"{name} (HTTP {status})"
     if row.name == "MessageRejected" and row.text == "not verified" and blames_sender(text, rcpt_to):
         return Outcome("relay_down", row.code, row.enhanced, said, "", "domain", "message")
+    if row.text == _OF_IDENTITY and rcpt_to and not blames_sender(text, rcpt_to):
+        return Outcome("refused", row.code, row.enhanced, said, "", "policy", "message")
     return Outcome(row.kind, row.code, row.enhanced, said, "", row.reason, "message")

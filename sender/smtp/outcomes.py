@@ -117,15 +117,18 @@ def provider_id(text: str) -> str:
     return ""
 
 
-_IDENTITIES = re.compile(r"identities failed the check[^:]*:(.*)", re.IGNORECASE | re.DOTALL)
+_IDENTITIES = re.compile(
+    r"identities failed the check[^:]*:(.*)|\bon resource\b.{0,80}:identity/([^\s'`\"]+)", re.IGNORECASE | re.DOTALL
+)
 
 
 def blames_sender(text: str, rcpt_to: str) -> bool:
-    """Whether SES, which names the identities that are not verified, names others than the recipient: the sender's."""
+    """Whether SES, which names the identities that are not verified, or from which a policy does not let us send, names
+    others than the recipient: the sender's. (In its sandbox an identity may be the recipient's.)"""
     found = _IDENTITIES.search(text)
     if found is None or not rcpt_to:
         return False
-    listed = {part.strip().strip("<>.").rpartition("<")[2].lower() for part in found[1].split(",")}
+    listed = {part.strip().strip("<>.").rpartition("<")[2].lower() for part in (found[1] or found[2] or "").split(",")}
     return not listed <= {rcpt_to.lower(), rcpt_to.rpartition("@")[2].lower()}
 
 

@@ -91,7 +91,9 @@ _VIRUS = r"(?<![a-z0-9@])((anti-?)?virus(es)?|malware)(?![a-z0-9]|[\w-]{0,63}\.\
 
 TABLE: tuple[Row, ...] = (
     # --- the code names one address or one mailbox: that stands above all words -------------------------------
-    Row("*", "[45]..", _ANY, r"null mx", "by class", "bad_domain",
+    Row("*", "5..", r"5\.7\.27", r"null ?mx", "relay_down", "domain",
+        "[7505] 4.2: the sender's domain has a null MX; [POSTFIX] 556 5.7.27, at RCPT"),
+    Row(_PAST_MAIL, "[45]..", _ANY, r"null mx", "by class", "bad_domain",
         "[7505] 5.1.10 the recipient's domain takes no mail"),
     Row(_PAST_MAIL, "4..", r"4\.2\.1", r"smtp relay limit", "throttled", "throttled",
         "[GMAIL] 450 4.2.1 Peak SMTP relay limit exceeded: the only X.2.1 that means the sender"),
@@ -166,11 +168,14 @@ TABLE: tuple[Row, ...] = (
     Row("mail", "552", _ANY, "", "failed", "too_big", "[1870] 6.2: SIZE alone is refused at MAIL"),
     Row("mail", "5..", r"5\.(2\.3|3\.4)", "", "failed", "too_big", "[3463] X.2.3, X.3.4 message too big"),
     Row("*", "5..", r"5\.6\.7", "", "failed", "policy", "[6531] 3.7.4.2: this message needs SMTPUTF8"),
+    Row("mail", "5..", r"5\.1\.8", "", "relay_down", "domain", "[3463] X.1.8: the domain of the sending address"),
     Row("mail", "50[0124]|555", _ANY, "", "refused", "unknown",
         "[5321] 4.1.1.11, 4.2.4: a parameter or the syntax; ours differs little from one recipient to the next"),
+    Row("mail", "5..", r"5\.7\.2[0-46]", "", "relay_down", "domain",
+        "[7372] 3: DKIM, SPF or both fail for the sender's domain, whatever words are used for that"),
     Row("mail", "5..", _ANY, f"{_OUR_HOST}|{_OUR_ACCOUNT}", "relay_down", "relay",
         "[MS-OLC] 550 S3140, OU-001 at MAIL: our host; [YAHOO] 553 5.7.1 [BL21]; [SEEN] an account that is suspended"),
-    Row("mail", "5..", r"5\.1\.[78]", "", "relay_down", "domain", "[3463] X.1.7, X.1.8: the sending address"),
+    Row("mail", "5..", r"5\.1\.7", "", "relay_down", "domain", "[3463] X.1.7: the sending address"),
     Row("mail", "55[03]", _ANY, "", "relay_down", "domain",
         "[5321] 3.3: 550 or 553 when the reverse-path is not acceptable; [POSTFIX] 553 5.7.1 not owned by user. When "
         "it means everything from us, each domain finds that out by itself"),

@@ -60,6 +60,8 @@ NOT_VERIFIED = "Email address is not verified. The following identities failed t
         ("NotFoundException", 404, "Configuration set <x> does not exist.", "relay_down", "relay"),
         ("AccessDeniedException", 403, "User: arn:aws:iam::1:user/x is not authorized", "relay_down", "relay"),
         ("AccessDeniedException", 403, NOT_ALLOWED, "relay_down", "domain"),
+        ("AccessDeniedException", 403, NOT_ALLOWED.replace("bore.example", "hi@bore.example"), "relay_down", "domain"),
+        ("AccessDeniedException", 403, NOT_ALLOWED.replace("bore.example", "ana@example.com"), "refused", "policy"),
         ("ExpiredTokenException", 403, "The security token included in the request is expired", "relay_down", "relay"),
         ("InvalidSignatureException", 403, "Signature expired", "relay_down", "relay"),
         ("Whatever", 403, "", "relay_down", "relay"),

@@ -125,6 +125,13 @@ REPLIES: list[tuple[Stage, int, str, str, str]] = [
     ("mail", 554, "5.7.1 The sender <x@y> is not permitted", "relay_down", "domain"),
     ("mail", 501, "5.1.7 Bad sender address syntax", "refused", "unknown"),
     ("mail", 554, "5.1.7 Invalid address", "relay_down", "domain"),
+    ("mail", 501, "5.1.8 Domain of sender address <x@y> does not exist", "relay_down", "domain"),
+    ("mail", 550, "5.7.23 SPF authentication failed for bore.example", "relay_down", "domain"),
+    ("mail", 550, "5.7.27 Sender address has null MX", "relay_down", "domain"),
+    ("rcpt", 556, "5.7.27 <x@y>: Sender address rejected: Domain y does not accept mail (nullMX)", "relay_down",
+     "domain"),
+    ("rcpt", 556, "5.1.10 <x@y>: Recipient address rejected: Domain y does not accept mail (nullMX)", "failed",
+     "bad_mailbox"),
     ("mail", 550, "5.7.1 Authentication required", "relay_down", "relay"),
     ("mail", 550, "5.7.1 Client was not authenticated", "relay_down", "relay"),
     ("mail", 550, "You must issue a STARTTLS command first", "relay_down", "relay"),
@@ -182,6 +189,10 @@ def test_what_servers_say_is_read(stage: Stage, code: int, text: str, kind: str,
     assert (outcome.kind, outcome.reason) == (kind, reason)
 
 
+POLICY = (
+    "Access denied: User `arn:aws:iam::1:user/x' is not authorized to perform `ses:SendRawEmail' on resource "
+    "`arn:aws:ses:eu-west-1:1:identity/{}'"
+)
 VERIFY = "Message rejected: Email address is not verified. The following identities failed the check in region X: "
 
 
@@ -193,12 +204,23 @@ VERIFY = "Message rejected: Email address is not verified. The following identit
         ("ana@example.com", "Ana@example.com", False),
         ("example.com", "Ana@example.com", False),
         ("hi@bore.example", "", False),
+        ("", "Ana@example.com", True),
     ],
 )
 def test_of_the_identities_that_ses_names_those_of_others_than_the_recipient_are_ours(
     identities: str, rcpt_to: str, ours: bool
 ) -> None:
     found = outcome_of("message", 554, VERIFY + identities, rcpt_to)
+    assert (found.kind, found.reason) == (("relay_down", "domain") if ours else ("refused", "policy"))
+
+
+@pytest.mark.parametrize(
+    ("identity", "ours"), [("bore.example", True), ("hi@bore.example", True), ("ana@example.com", False)]
+)
+def test_the_identity_from_which_a_policy_does_not_let_us_send_is_ours_or_in_the_sandbox_the_recipients(
+    identity: str, ours: bool
+) -> None:
+    found = outcome_of("message", 554, POLICY.format(identity), "Ana@example.com")
     assert (found.kind, found.reason) == (("relay_down", "domain") if ours else ("refused", "policy"))
 
 
