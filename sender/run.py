@@ -12,7 +12,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic, time
 from typing import Generic
@@ -238,7 +238,8 @@ class Run(ABC, Generic[S]):
             tries = self._tries.settle(index, outcome, monotonic())
         if tries:
             judgement = judged(self.refusals, outcome, envelope.rcpt_to, self.chunk)
-            down = relay_down(outcome) if judgement == "down" else None
+            if judgement in {"down", "domain"}:
+                down = relay_down(replace(outcome, reason="domain") if judgement == "domain" else outcome)
             at = at or self.around.clock.now()
             self._came.append(ended(index, envelope, outcome, tries, at, self.chunk, judgement))
         if tries or outcome.kind == "throttled":

@@ -40,7 +40,7 @@ def reread(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> 
     """The outcome. Where the relay says that it refuses us as a whole, but means him alone: a refusal of his."""
     if outcome.kind != "relay_down" or not outcome.code or outcome.stage == "mail":
         return outcome
-    if not refusals.of_him_alone(rcpt_to, chunk.permit_id, probe=chunk.probe):
+    if not refusals.of_him_alone(rcpt_to, chunk.permit_id, probe=chunk.probe, sender=chunk.sending_domain):
         return outcome
     return replace(outcome, kind="refused" if outcome.code >= 500 or not chunk.defer else "transient", reason="policy")
 
@@ -66,13 +66,17 @@ def judged(refusals: Refusals, outcome: Outcome, rcpt_to: str, chunk: Chunk) -> 
     """What a refusal by policy means; of any other outcome it is only remembered that the relay dealt with it."""
     if outcome.kind == "relay_down":
         return "down"
+    sender = chunk.sending_domain
     if outcome.kind == "accepted":
-        refusals.accepted(rcpt_to)
+        refusals.accepted(rcpt_to, sender)
     elif outcome.kind == "refused":
-        judgement = refusals.refused(rcpt_to, again=chunk.deferrals > 0)
-        return "unsure" if judgement == "later" and not chunk.defer and refusals.unsure(chunk.deferrals) else judgement
+        judgement = refusals.refused(rcpt_to, again=chunk.deferrals > 0, sender=sender)
+        if judgement == "down" and chunk.probe and chunk.probes == "domain":
+            return "domain"  # that one alone was asked about, and nobody else was mailed meanwhile
+        last = judgement == "later" and not chunk.defer
+        return "unsure" if last and refusals.unsure(chunk.deferrals, sender) else judgement
     elif outcome.kind == "failed":
-        refusals.dealt_with()
+        refusals.dealt_with(sender)
     return "failed"
 
 
@@ -82,7 +86,7 @@ def ended(
     """The end of an index in this permit. Without another deferral to come, who is refused for now has expired; but
     nobody is failed, whatever the permit says, while it is, or may be, the relay that refuses us."""
     kind, reason = _KINDS.get(outcome.kind, "failed"), str(outcome.reason)
-    if judgement in {"down", "unsure"}:
+    if judgement in {"down", "domain", "unsure"}:
         kind = "deferred"
     elif outcome.kind in FOR_NOW or (outcome.kind == "refused" and judgement != "failed"):
         if chunk.defer:

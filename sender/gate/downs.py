@@ -35,6 +35,8 @@ def judge(turn: Turn, relay: RelayRow, domain: DomainRow, permit: Permit, result
     if result.stopped == "relay_down":
         refused: RelayRow | DomainRow = domain if result.refused == "domain" else relay
         _fails(turn, refused, permit, result.detail or "no reason given")
+        if relay.down is not None and (relay in probed or not relay.down.tried):
+            relay.down.tried = [*(name for name in relay.down.tried if name != domain.name), domain.name]
         for row in probed:
             if row is relay and refused is domain and row.down is not None and _lets_us_in(row.down.error):
                 _works(turn, row)

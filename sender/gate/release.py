@@ -141,7 +141,7 @@ def _wait(turn: Turn, relay: RelayRow, campaign: CampaignRow, hold: HoldReason |
 def _who_asks(turn: Turn, relay: RelayRow, room: Room, seen: set[str]) -> list[tuple[CampaignRow, Offer, int]]:
     """Who else can release now, oldest first, and in how many portions; as many as there are connections. For a probe
     the oldest one with somebody who was not deferred: one who was may be the only one whom the relay refuses. A relay
-    is asked from a domain that it has not refused, if there is one."""
+    is asked from a domain that it has not refused, if there is one, and from each in turn."""
     asking: list[tuple[CampaignRow, Offer, int]] = []
     portions, at = 0, 0
     while at < len(relay.queue) and (portions < room.connections or room.probe):
@@ -159,7 +159,11 @@ def _who_asks(turn: Turn, relay: RelayRow, room: Room, seen: set[str]) -> list[t
         else:
             _wait(turn, relay, campaign, pace if isinstance(pace, HoldReason) else _no_offer(found))
     if room.probe:
-        return sorted(asking, key=lambda one: (one[1].probe, one[1].again))[:1]
+        tried = relay.down.tried if relay.down is not None else []
+        last = {name: n for n, name in enumerate(tried, 1)}
+        return sorted(
+            asking, key=lambda one: (one[1].probe, last.get(turn.tables.domain_of(one[0]).name, 0), one[1].again)
+        )[:1]
     return sorted(asking, key=lambda one: one[1].probe and one[1].again)
 
 

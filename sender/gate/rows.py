@@ -215,7 +215,7 @@ class CampaignRow:
 @dataclass(slots=True)
 class Down:
     """A relay that refuses us as a whole, or a domain from which its relay takes nothing. `probe`: the permit that
-    finds out whether that is still so."""
+    finds out whether that is still so. `tried`: sending domains that a relay has refused since, the last one last."""
 
     since: datetime
     error: str
@@ -223,6 +223,7 @@ class Down:
     next_real: float
     probe: str | None = None
     since_real: float = 0.0
+    tried: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

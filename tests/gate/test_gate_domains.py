@@ -348,3 +348,18 @@ def test_a_report_of_an_older_sender_is_about_the_relay() -> None:
     world.give(ChunkResult.model_validate(old))
     assert world.core.tables.relay("main").down is not None
     assert world.core.tables.domains[BAD].down is None
+
+
+def test_a_relay_that_is_down_is_asked_from_one_domain_after_the_other_however_old_their_campaigns_are() -> None:
+    """What it has against one of them may be said as if it meant everything."""
+    world = world_of()
+    world.sender_up = False
+    submit(world, "b", BAD, (40,), strategy=batch_strategy(40), created_at=MONDAY - timedelta(minutes=1))
+    submit(world, "a", GOOD, (40,), strategy=batch_strategy(40))
+    asked = []
+    for version in range(1, 7):
+        world.give(refusal(last(world), version, "relay", "refused: 554 5.7.1 by policy"))
+        if version == 3:
+            world.restart_now()
+        asked.append(to_next(world).sending_domain)
+    assert asked == [GOOD, BAD, GOOD, BAD, GOOD, BAD]

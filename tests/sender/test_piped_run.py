@@ -237,6 +237,17 @@ def test_whom_a_server_refuses_at_mail_ends_the_run_and_nobody_was_begun(
     assert (end.detail or "").startswith(detail)
 
 
+def test_a_relay_that_takes_other_domains_refuses_by_policy_what_is_from_this_one_alone() -> None:
+    refusals = Refusals()
+    refusals.accepted("p@x.example", "other.example")
+    refusals.refused("q@y.example", again=False, sender="bore.example")
+    came, end = _play(lambda _, w: w.write(b"554 5.7.1 DMARC\r\n"), 20, refusals=refusals)
+    assert end.stopped == "domain_refused"
+    assert came.keys() == {"deferred", "not_begun"}
+    came, end = _play(lambda _, w: w.write(b"554 5.7.1 DMARC\r\n"), 1, probe=True, probes="domain", refusals=refusals)
+    assert (came, end.stopped, end.detail) == (Counter(deferred=1), "domain_refused", "domain: 554 5.7.1 DMARC")
+
+
 VERIFY = "554 Message rejected: Email address is not verified. The following identities failed the check: "
 
 

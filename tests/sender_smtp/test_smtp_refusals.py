@@ -53,12 +53,49 @@ def test_that_a_domain_took_mail_before_somebody_was_refused_says_nothing_of_him
     assert judge(refusals, "a@x", again=True) == ["failed"]
 
 
+def test_that_a_domain_takes_mail_from_another_sending_domain_says_nothing_of_ours() -> None:
+    refusals = Refusals()
+    for deferred in (False, True, True):
+        assert refusals.refused("a@x", again=deferred, sender="bad") == "later"
+        refusals.accepted("b@x", "good")
+    refusals.accepted("b@x", "bad")
+    assert refusals.refused("a@x", again=True, sender="bad") == "failed"
+
+
+def test_a_sending_domain_of_which_a_relay_takes_nothing_is_refused_alone_while_it_takes_others() -> None:
+    refusals, found = Refusals(), []
+    for address in ("a@x", "b@y", "c@x", "d@z", "e@x", "f@x"):
+        refusals.accepted("g@x", "good")
+        found.append(refusals.refused(address, again=False, sender="bad"))
+    assert found == ["later"] * 4 + ["domain"] * 2
+    refusals.accepted("h@x", "bad")
+    assert refusals.refused("i@y", again=False, sender="bad") == "later"
+
+
+def test_a_relay_that_took_the_last_mail_of_another_domain_is_down_only_when_it_refuses_that_one_too() -> None:
+    refusals = Refusals()
+    refusals.accepted("g@x", "good")
+    bad = [refusals.refused(f"{i}@{i % 2}", again=False, sender="bad") for i in range(9)]
+    assert bad == ["later"] * 4 + ["domain"] * 5
+    good = [refusals.refused(f"{i}@{i % 2}", again=False, sender="good") for i in range(9)]
+    assert good == ["later"] * 4 + ["down"] * 5
+
+
+def test_a_last_try_is_no_failure_because_other_sending_domains_are_taken() -> None:
+    refusals = Refusals()
+    refusals.accepted("b@x", "good")
+    refusals.refused("a@x", again=True, sender="bad")
+    assert refusals.unsure(9, "bad")
+    refusals.dealt_with("bad")
+    assert not refusals.unsure(9, "bad")
+
+
 def test_only_so_many_domains_are_remembered() -> None:
     refusals = Refusals()
     for i in range(10_500):
         refusals.accepted(f"a@d{i}")
     assert len(refusals.taken) == 10_000
-    assert "d10499" in refusals.taken
+    assert ("", "d10499") in refusals.taken
 
 
 @given(
