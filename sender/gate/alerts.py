@@ -86,6 +86,8 @@ def _domain(turn: Turn, domain: DomainRow) -> None:
     if down is None and known is not None:
         domain.down_alert = None
         detail = f"relay {domain.relay} takes mail from {domain.name} again"
+        if turn.tables.place(domain.name).relay != domain.relay:
+            detail = f"mail from {domain.name} does not go out by relay {domain.relay} any more"
         _of_domain(turn, domain, known, "info", detail, {}, resolved=True)
     elif down is not None and known is None and _serious(down, turn.real):
         since = rfc3339(down.since)

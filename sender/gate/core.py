@@ -160,6 +160,8 @@ def _wake(turn: Turn, kind: WakeKind, name: str) -> None:
         turn.freed(tables.relay(name))
     elif kind == "domain":
         turn.news_of(tables.domains[name])
+        if tables.domains[name].down is None:
+            turn.changed(tables.domains[name])
     elif kind == "forget":
         archive.forget(turn, tables.campaigns[name])
     elif kind in {"campaign", "show"}:

@@ -57,10 +57,12 @@ class Tables:
         return row
 
     def domain(self, relay: str, name: str) -> DomainRow:
-        """The domain's row; a new one when it is not known yet."""
+        """The domain's row; a new one when it is not known yet. One that was moved to another relay stays."""
         row = self.domains.get(name)
         if row is None:
             row = self.domains[name] = DomainRow(name, relay)
+        elif row.relay != relay == self.place(name).relay:
+            row.relay = relay
         return row
 
     def domain_of(self, campaign: CampaignRow) -> DomainRow:
@@ -155,6 +157,10 @@ class Tables:
                 self.campaigns[campaign.campaign_id] = campaign
             else:
                 batches.append(from_json(BatchRow, row))
+        for name, domain in self.domains.items():
+            if domain.down is not None and self.place(name).relay not in {"", domain.relay}:
+                domain.down = None  # it was moved: nothing of it goes out by the relay that refused it
+                self.wake_real(0.0, "domain", name)
         for batch in sorted(batches, key=lambda b: (b.campaign_id, b.number), reverse=True):
             self._restore_batch(batch)
         for campaign in self.campaigns.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,7 @@ from gate_world import (
     DOMAINS,
     MONDAY,
     NOT_OURS,
+    ZONE,
     World,
     batch_strategy,
     gate_campaign,
@@ -25,6 +27,7 @@ from schemas.chunk import Chunk, ChunkResult
 from schemas.progress import CampaignProgress
 from sender.gate.rows import DomainRow
 from sender.gate.rows_json import from_json, to_json
+from sender.gate.settings import DomainPlace, RelayLimits
 
 GOOD, BAD = DOMAINS
 FAST = batch_strategy(10, interval=0)
@@ -338,6 +341,23 @@ def test_whoever_alone_is_left_probes_though_he_was_deferred() -> None:
     assert (probe.deferrals, probe.probe, probe.ranges) == (1, True, ((3, 4),))
     world.give(result(probe, 3, accepted=10))
     assert standing(world, "b").state == "completed"
+
+
+def test_a_domain_that_is_moved_to_another_relay_is_refused_by_none_and_the_alert_is_over() -> None:
+    world = refused_for_long()
+    (alert,) = world.alerts
+    world.settings = replace(
+        world.settings, relays={**world.settings.relays, "new": RelayLimits(4, None, None)},
+        domains={**world.settings.domains, BAD: DomainPlace("new", ZONE, True)},
+    )  # fmt: skip
+    world.restart_now()
+    assert [(a.id, a.resolved) for a in world.alerts[1:]] == [(alert.id, True)]
+    assert world.alerts[1].detail == f"mail from {BAD} does not go out by relay main any more"
+    submit(world, "c", BAD, relay="new")
+    assert (last(world).campaign_id, last(world).relay, last(world).probe) == ("c", "new", False)
+    world.give(refusal(last(world)).model_copy(update={"relay": "new"}))
+    assert "relay new refuses mail" in hold(world, "c").detail
+    assert hold(world, "b").reason == "unknown_domain"
 
 
 def test_a_report_of_an_older_sender_is_about_the_relay() -> None:
