@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def examine(config: Path | None) -> Iterator[Check]:
     yield Check("settings", "ok", have)
     if not settings.domains:
         yield Check("domains", "warning", "no sending domain is set", 'add [relays.main] and [domains."your.domain"]')
+    yield from _domains(settings)
     yield _disk(settings)
     if not settings.planner.roots and settings.kafka.bootstrap != "embedded":
         detail = "whoever may write to campaign.requests can have any file mailed that the planner can read"
@@ -62,6 +64,25 @@ def _versions() -> Check:
     names = ("rampa", "confluent-kafka", "faust-streaming", "aiosmtplib", "pydantic", "boto3")
     found = ", ".join(f"{n} {version(n)}" for n in names)
     return Check("versions", "ok", f"Python {sys.version.split()[0]}, {found}, {ssl.OPENSSL_VERSION}")
+
+
+def _domains(settings: Settings) -> Iterator[Check]:
+    """What a domain's mail needs of its settings: a message is signed, as the sender would."""
+    from schemas.template.errors import SettingsProblem
+    from sender.signing import return_path_of, signer_of
+
+    for name, domain in sorted(settings.domains.items()):
+        todo = f'correct [domains."{name}"], then start the sender again; until then its mail waits, nobody fails'
+        try:
+            return_path_of(settings, name)
+            sign = signer_of(settings, name)
+        except SettingsProblem as e:
+            yield Check(f"domain {name}", "failed", str(e), todo)
+            continue
+        if sign is not None and domain.dkim is not None:
+            sign(f"From: x@{name}\r\n\r\n".encode(), datetime.now(UTC))
+            place = f"{domain.dkim.selector}._domainkey.{name}"
+            yield Check(f"domain {name}", "ok", f"its DKIM key signs; the public half belongs in the DNS at {place}")
 
 
 def _disk(settings: Settings) -> Check:

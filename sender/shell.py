@@ -17,6 +17,7 @@ import uvloop
 
 from schemas.campaign import Campaign
 from schemas.chunk import Chunk
+from schemas.template.errors import SettingsProblem
 from sender.addresses import addresses
 from sender.gathering import Gathering
 from sender.held import message_ids
@@ -223,6 +224,8 @@ class Sending:
         if key not in self._messages:
             try:
                 self._messages[key] = await self._loop.run_in_executor(None, self._compile, campaign)
+            except SettingsProblem as e:
+                raise CannotYet(f"{e}; mend it in the settings, start the sender again, and see `rampa doctor`") from e
             except ValueError as e:
                 raise CannotSend(f"the message of {campaign.campaign_id} cannot be made: {e}") from e
         self._messages.move_to_end(key)

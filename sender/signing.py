@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.message_name import signing_keys
+from schemas.template.errors import RowError, SettingsProblem
 from sender.message.address import wire_address
 from sender.message.compile import Sign
 from sender.message.dkim import KeyProblem, signer
@@ -31,6 +32,15 @@ def name_keys(settings: Settings, installation_id: str) -> tuple[bytes, ...]:
 
 
 def return_path_of(settings: Settings, domain: str) -> str | None:
-    """The mailbox that bounces of `domain` come back to; None: the address in From."""
+    """The mailbox that bounces of `domain` come back to; None: the address in From.
+
+    Raises `SettingsProblem` when it is no address.
+    """
     found = settings.domains.get(domain)
-    return found.return_path if found is not None else None
+    if found is None or found.return_path is None:
+        return None
+    try:
+        wire_address(found.return_path)
+    except RowError as e:
+        raise SettingsProblem(f"the return_path of {domain} cannot be used: {e}") from None
+    return found.return_path

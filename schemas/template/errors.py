@@ -2,6 +2,7 @@
 
 MessageError
 +-- TemplateError     the template itself: nothing of the campaign can be sent
++-- SettingsProblem   the settings of the sending domain: the campaign waits until they are mended, nobody fails by it
 `-- RowError          one recipient's row: the others are not touched
     |-- OverBudget    filling the template for it took too long or made too much
     `-- Unsafe        filling the template for it would do what no template may
@@ -27,6 +28,10 @@ class TemplateError(MessageError):
         self.part = part
         self.line = line
         self.problem = problem
+
+
+class SettingsProblem(MessageError):
+    """What the settings of a sending domain say cannot be used: which domain, and why."""
 
 
 class RowError(MessageError):

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from schemas.template.errors import MessageError
+from schemas.template.errors import SettingsProblem
 
 SIGNED = (
     b"from", b"to", b"reply-to", b"subject", b"date", b"message-id", b"list-unsubscribe", b"list-unsubscribe-post",
@@ -31,7 +31,7 @@ _FIELD = re.compile(rb"\r\n(?![ \t])")
 _SPACES = re.compile(rb"[ \t]{2,}|\t")
 
 
-class KeyProblem(MessageError):
+class KeyProblem(SettingsProblem):
     """A domain's DKIM key cannot be used: which domain, and why."""
 
 

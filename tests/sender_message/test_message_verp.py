@@ -9,11 +9,11 @@ from letters import DAY, KEY, NOON, campaign
 
 from schemas.identity import CAMPAIGN_ID
 from schemas.message_name import MessageName, message_tokens
-from schemas.template.errors import RowError
+from schemas.template.errors import RowError, SettingsProblem
 from sender.message.compile import compile_message
 from sender.message.verp import parse_return_path, return_paths
 from sender.signing import return_path_of
-from streams.settings import SettingsError, load
+from streams.settings import DomainSettings, Settings, SettingsError, load
 
 NAMES = st.builds(
     MessageName, st.from_regex(CAMPAIGN_ID, fullmatch=True), st.integers(1, 10**6), st.integers(0, 10**6),
@@ -77,6 +77,13 @@ def test_a_domain_says_where_its_bounces_go(tmp_path: Path) -> None:
 def test_what_leaves_no_room_for_a_name_is_refused(tmp_path: Path, mailbox: str) -> None:
     with pytest.raises(SettingsError, match="return_path"):
         load(settings_of(tmp_path, mailbox), {})
+
+
+def test_a_mailbox_that_got_past_the_settings_is_said_to_be_a_mistake_in_them() -> None:
+    wrong = DomainSettings.model_construct(relay="main", return_path="bounces")
+    settings = Settings.model_construct(domains={"bore.example": wrong})
+    with pytest.raises(SettingsProblem, match=r"the return_path of bore\.example cannot be used"):
+        return_path_of(settings, "bore.example")
 
 
 def test_ses_sets_its_own(tmp_path: Path) -> None:
