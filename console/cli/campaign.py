@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -196,11 +197,16 @@ def resume(campaign_id: Id, reason: Reason = None, config: Config = None) -> Non
 def cancel(
     campaign_id: Id,
     reason: Reason = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed without a terminal.")] = False,
     config: Config = None,
 ) -> None:
     """Send nothing more of it, for ever. What is on the wire is finished."""
     if not yes:
+        if not (sys.stdin and sys.stdin.isatty()):
+            fail(
+                f"Nothing was done: cancelling {campaign_id} is for ever, and there is no terminal at which to ask. "
+                f"Add --yes: rampa campaign cancel {campaign_id} --yes", 2,
+            )  # fmt: skip
         typer.confirm(f"Cancel {campaign_id} for ever?", abort=True)
     _command(config, campaign_id, action="cancel", reason=reason)
 

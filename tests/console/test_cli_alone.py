@@ -253,3 +253,10 @@ def test_a_request_on_standard_input_is_planned(tmp_path: Path, monkeypatch: pyt
     rampa("init")
     result = CliRunner().invoke(app, ["plan", "-"], input=(tmp_path / "campaign.json").read_text("utf-8"))
     assert (result.exit_code, "3 recipients" in result.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("answer", ["", "y\n"])
+def test_what_cannot_be_asked_for_want_of_a_terminal_needs_yes(answer: str) -> None:
+    result = CliRunner().invoke(app, ["campaign", "cancel", "c"], input=answer, catch_exceptions=False)
+    assert result.exit_code == 2
+    assert "rampa campaign cancel c --yes" in result.stderr
