@@ -12,6 +12,7 @@ from typing import Self
 from console.access import OWN_BROKERS, broker_directory, kafka_of
 from console.errors import ConsoleError
 from console.installing import install
+from console.mending import Mender
 from schemas.records import InstallationRecord
 from streams import lockfile
 from streams.brokers.child import ChildBroker
@@ -36,6 +37,7 @@ class Stack:
         self.supervisor: Supervisor | None = None
         self.troubles: list[str] = []
         self._broker: ChildBroker | None = None
+        self._mender: Mender | None = None
         self._lock: LockFile | None = None
 
     @property
@@ -75,22 +77,18 @@ class Stack:
             self._lock = None
 
     def mend_broker(self) -> None:
-        """Start the local broker again when its process has died. Call it now and then.
+        """Start the local broker again when its process has died, as often as it takes. Call it now and then.
 
         Raises ConsoleError when the embedded broker has died: what it held is gone, and starting it empty would
         make as if nothing had been sent.
         """
-        broker = self._broker
-        if broker is None or broker.running:
-            return
-        if isinstance(broker, EmbeddedBroker):
+        if self._mender is not None:
+            self._mender.look()
+        elif self._broker is not None and not self._broker.running:
             raise ConsoleError(
                 "The embedded broker has ended, and with it everything that it held in memory. Start again; for "
                 'what must survive set kafka.bootstrap = "local".'
             )
-        self.troubles.append("the local broker has ended; starting it again")
-        broker.stop()
-        broker.start()
 
     def children(self) -> list[Child]:
         """One child a process; the planner first, the sender last."""
@@ -116,6 +114,8 @@ class Stack:
             self._broker = LocalBroker(directory, port=port)
         self.say(f"starting the {kind} broker")
         self._broker.start()
+        if kind == "local":
+            self._mender = Mender(self._broker, self.troubles.append)
 
 
 def _only_one(data: Path) -> LockFile:

@@ -77,12 +77,12 @@ def stop(process: subprocess.Popen[bytes], deadline: float) -> int:
     return process.wait()
 
 
-def tail(log: Path, lines: int = 20) -> str:
-    """The last lines of a log file, empty when there is none (yet)."""
+def tail(log: Path, lines: int = 20, start: int = 0) -> str:
+    """The last lines of a log file from its byte `start` on, empty when there is none (yet)."""
     try:
         with log.open("rb") as stream:
             stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 400 * lines))
+            stream.seek(max(start, stream.tell() - 400 * lines))
             text = stream.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +15,15 @@ from streams.brokers.lock import Running, lock
 from streams.brokers.ready import wait_until_ready
 from streams.clients import Kafka
 from streams.lockfile import LockFile
+
+_TROUBLE = re.compile(r"\b(ERROR|FATAL|WARN)\b|Exception|Error:|Caused by")
+
+
+def last_words(text: str, most: int = 8) -> str:
+    """The last lines of a broker's log that say of trouble, without where in its code; its last ones when none does."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("\t", "    at "))]
+    found = [line for line in lines if _TROUBLE.search(line)] or lines
+    return "\n".join(found[-most:]) or "(nothing)"
 
 
 class ChildBroker(ABC):
@@ -60,6 +70,7 @@ class ChildBroker(ABC):
         """
         self._find()
         self._lock = lock(self.directory)
+        before = self.log.stat().st_size if self.log.exists() else 0
         try:
             self._process = self._launch(self._lock)
             self._lock.note(Running(self._process.pid, self.bootstrap).note())
@@ -68,7 +79,7 @@ class ChildBroker(ABC):
                 self.kafka,
                 time.monotonic() + self._start_timeout,
                 died=lambda: not self.running,
-                explain=lambda: f"Its log, {self.log}, ends:\n{process.tail(self.log)}",
+                explain=lambda: f"Its log is {self.log}; it says:\n{last_words(process.tail(self.log, 200, before))}",
             )
         except BaseException:
             self.kill()

@@ -67,6 +67,15 @@ class LocalBroker(ChildBroker):
         """Clients for it."""
         return Kafka(self.bootstrap, session_timeout_ms=SESSION_TIMEOUT_MS)
 
+    def start(self) -> Kafka:
+        """Start it and return when clients can work; another start of this object uses the same port.
+
+        Raises BrokerAlreadyRunning, BrokerNotInstalled, BrokerStartFailed.
+        """
+        kafka = super().start()
+        self._wanted_port = self._port  # its clients know it by that
+        return kafka
+
     def _find(self) -> None:
         self._java, self._jars = find_java(), classpath(self.home)
 

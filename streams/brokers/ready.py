@@ -59,6 +59,9 @@ def _retry(step: Callable[[], object], deadline: float, died: Callable[[], bool]
             if time.monotonic() > deadline:
                 raise BrokerStartFailed(f"The broker was not ready in time ({reason.str()}). {explain()}") from error
             time.sleep(0.03)
+        except TimeoutError as error:
+            if time.monotonic() > deadline:
+                raise BrokerStartFailed(f"The broker did not answer in time. {explain()}") from error
         else:
             return
 

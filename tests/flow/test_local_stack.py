@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,24 +39,39 @@ def down(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_the_broker(directory: Path) -> None:
-    """SIGKILL, and wait until `up` has started it again."""
+    """SIGKILL, a start that ends at once (no jars), and wait until `up` has started it again."""
     place = directory / "var" / "kafka-local"
     before = running(place)
     assert before is not None
+    jars, aside = directory / "home" / "libs", directory / "home" / "aside"
+    said = (directory / "up.log").read_text
+    jars.rename(aside)
+    jars.mkdir()
+    (jars / "pom.xml").write_bytes((aside / "pom.xml").read_bytes())
     os.kill(before.pid, signal.SIGKILL)
+    eventually(lambda: said().count("could not be started again") > 1, 60, said)
+    assert "The broker ended while it was starting" in said()
+    assert "ClassNotFoundException" in said()
+    shutil.rmtree(jars)
+    aside.rename(jars)
 
     def again() -> bool:
         now = running(place)
         return now is not None and now.pid != before.pid
 
-    eventually(again, 60, (directory / "up.log").read_text)
+    eventually(again, 60, said)
     eventually(lambda: rampa(directory, "doctor").returncode == 0, 60, (directory / "up.log").read_text)
 
 
 @pytest.mark.apache
 @pytest.mark.timeout(300)
-@pytest.mark.usefixtures("kafka_home")
-def test_a_campaign_survives_a_stop_and_a_start_in_the_middle(tmp_path: Path) -> None:
+def test_a_campaign_survives_a_stop_and_a_start_in_the_middle(
+    tmp_path: Path, kafka_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "libs").symlink_to(kafka_home / "libs")
+    monkeypatch.setenv("RAMPA_KAFKA_HOME", str(home))
     assert rampa(tmp_path, "init").returncode == 0
     settings = (tmp_path / "rampa.toml").read_text().replace('bootstrap = "embedded"', 'bootstrap = "local"')
     settings = settings.replace('path = "var/mail"', 'path = "var/mail"\nrate = "20/s"').replace("= 12 ", "= 4 ")

@@ -11,6 +11,7 @@ import pytest
 from waiting import eventually
 
 from streams.brokers import jars, local
+from streams.brokers.child import last_words
 from streams.brokers.local import QUICK, LocalBroker
 from streams.brokers.lock import running
 from streams.clients import Kafka, Record, produce_all
@@ -175,3 +176,10 @@ def test_status_of_a_directory_without_a_broker_is_a_failure(
     assert local.main(["stop", "--data", str(tmp_path), "--home", str(tmp_path)]) == 0
     assert local.main(["start", "--data", str(tmp_path), "--home", str(tmp_path), "--port", str(free_port())]) == 1
     assert "Fetch them" in capsys.readouterr().err
+
+
+def test_of_a_log_the_lines_that_say_of_trouble_are_shown() -> None:
+    log = "started\nERROR it is broken\njava.io.IOException: disk\n\tat kafka.X\nWARN more\n"
+    assert last_words(log) == "ERROR it is broken\njava.io.IOException: disk\nWARN more"
+    assert last_words("one\ntwo\n", 1) == "two"
+    assert last_words("") == "(nothing)"
