@@ -38,6 +38,24 @@ def settings_of(config: Path | None) -> Settings:
         raise ConsoleError(f"The settings cannot be used: {e}") from None
 
 
+def sending_settings_of(config: Path | None) -> Settings:
+    """The settings of who sends: with the secrets that it takes. Raises ConsoleError with every problem."""
+    settings = settings_of(config)
+    lacking = [
+        f"  relays.{name}: {relay.lacks}; set it ({password_place(name)}), or leave username out"
+        for name, relay in settings.relays.items() if relay.lacks
+    ]  # fmt: skip
+    if lacking:
+        raise ConsoleError("\n".join(["The settings cannot be used:", *lacking]))
+    return settings
+
+
+def password_place(relay: str) -> str:
+    """Where the password of a relay is written."""
+    variable = f"RAMPA_RELAYS__{relay.upper()}__PASSWORD"
+    return f"{variable} in the environment" if relay.isidentifier() else f'"password" in [relays.{relay}]'
+
+
 def kafka_of(settings: Settings) -> Kafka:
     """Clients for the installation's broker. Raises NotRunning when our own broker is not up."""
     kafka = settings.kafka

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from console.access import Access, kafka_of, settings_of
+from console.access import Access, kafka_of, password_place, settings_of
 from console.clock import clock_of
 from console.errors import ConsoleError
 from schemas.records import InstallationRecord
@@ -147,6 +147,8 @@ def _relay(settings: Settings, name: str) -> Check:
     from sender.relays import make_relay
 
     relay = settings.relays[name]
+    if lacks := relay.lacks:
+        return Check(f"relay {name}", "failed", lacks, f"set it: {password_place(name)}")
     places = {"smtp": f"{relay.host}:{relay.port}", "ses": f"SES {relay.endpoint_url or relay.region or ''}".strip()}
     where = places.get(relay.type, str(relay.path or ""))
 
@@ -166,5 +168,8 @@ def _tried(name: str, where: str, action: Callable[[], str]) -> Check:
         more = action()
     except Exception as e:  # noqa: BLE001 - whatever is wrong with a relay is what the operator must see
         text = str(e) or type(e).__name__
-        return Check(name, "failed", f"{where}: {text}", "check host, port, tls, username and password of this relay")
+        todo = "check host, port, tls, username and password of this relay"
+        if "source_ip" in text:
+            todo = "set source_ip of this relay to an address of this host (`ip address` lists them), or leave it out"
+        return Check(name, "failed", f"{where}: {text}", todo)
     return Check(name, "ok", f"{where} accepts a session{more}".strip())

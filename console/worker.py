@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from console.access import data_id, kafka_of, settings_of
+from console.access import data_id, kafka_of, sending_settings_of, settings_of
 from console.clock import clock_of
 from console.errors import ConsoleError, WrongUsage
 from console.installing import install
@@ -54,7 +54,7 @@ def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float 
 
 
 def _context(role: str, slot: str, config: Path | None, wait: float, log: logging.Logger) -> Context:
-    settings = settings_of(config)
+    settings = sending_settings_of(config) if role == "sender" else settings_of(config)
     data = settings.data / role / slot
     hold_slot(data, role, slot)
     kafka = kafka_of(settings)

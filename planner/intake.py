@@ -21,6 +21,7 @@ from planner.resolve import campaign_id_of, content_hash
 from schemas.base import Model
 from schemas.command import CampaignCommand, DomainCommand, Origin, PlannerInput
 from schemas.identity import CAMPAIGN_ID
+from schemas.mistakes import causes, said
 from schemas.progress import Problem
 from schemas.request import CampaignRequest
 
@@ -140,9 +141,9 @@ def _id_in(data: Mapping[str, Any]) -> str | None:
 def problems(model: type[BaseModel], error: ValidationError) -> list[Problem]:
     """One problem for each that pydantic found: its dotted path, what is wrong, the nearest known field."""
     found = []
-    for item in error.errors(include_url=False, include_input=True, include_context=False):
+    for item in causes(error.errors(include_url=False, include_input=True)):
         path = path_of(item)
-        text = item["msg"].removeprefix("Value error, ")
+        text = said(item)
         if item["type"] == "extra_forbidden":
             text = _unknown_field(model, path)
         elif item["type"] == "string_pattern_mismatch" and path and path[-1] in _PATTERNS:

@@ -56,10 +56,10 @@ def up(config: Config = None) -> None:
     import signal
     import threading
 
-    from console.access import settings_of
+    from console.access import sending_settings_of
     from console.stack import Stack
 
-    settings = settings_of(config)
+    settings = sending_settings_of(config)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -24,6 +24,7 @@ from sender.smtp.learned import Learned, Report, learn, mode_for
 from sender.smtp.outcomes import split_enhanced
 from sender.smtp.pipeline import MessagePipe
 from sender.smtp.replies import MAX_TEXT
+from sender.smtp.source import bind, source_address
 from sender.smtp.watch import Patience
 from sender.smtp.wire import Offer
 from streams.settings import RelaySettings
@@ -150,7 +151,7 @@ class SmtpRelay:
         s = self._settings
         family, source = _FAMILY[s.ip_family], None
         if s.source_ip is not None:
-            source = _source(s.source_ip, s.ip_family)
+            source = source_address(s.source_ip, s.ip_family)
             family = socket.AF_INET if source.version == 4 else socket.AF_INET6
         where = f"{self._host} port {s.port}"
         try:
@@ -163,11 +164,11 @@ class SmtpRelay:
         problem = "no address"
         for kind, _, protocol, _, address in addresses:
             sock = socket.socket(kind, socket.SOCK_STREAM, protocol)
+            if source is not None:
+                bind(sock, source)
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if source is not None:
-                    sock.bind((str(source), 0))
                 async with asyncio.timeout(self._timeouts.connect):
                     await asyncio.get_running_loop().sock_connect(sock, address)
             except TimeoutError:
@@ -305,16 +306,6 @@ def _context(settings: RelaySettings) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as e:
             raise RelayDown("settings", text=f"ca_file {settings.ca_file}: {e}") from None
     return context
-
-
-def _source(text: str, wanted: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    try:
-        source = ipaddress.ip_address(text)
-    except ValueError:
-        raise RelayDown("settings", text=f"source_ip {text!r} is not an IP address") from None
-    if wanted not in ("any", str(source.version)):
-        raise RelayDown("settings", text=f"source_ip {text} is IPv{source.version}, but ip_family is {wanted}")
-    return source
 
 
 def _ascii_host(host: str) -> str:

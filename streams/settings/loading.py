@@ -15,6 +15,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from schemas.mistakes import causes, said
 from streams.settings.base import SettingsError, unknown
 from streams.settings.model import Settings
 
@@ -51,16 +52,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 def problems(error: ValidationError) -> list[str]:
     """One line a problem: the key's path, what is wrong, and the nearest key when one is unknown."""
-    return [_line(item["type"], item["loc"], item["msg"]) for item in error.errors(**_PLAIN)]
+    return [_line(item["type"], item["loc"], said(item)) for item in causes(error.errors(**_PLAIN))]
 
 
 _PLAIN: dict[str, Any] = {"include_url": False, "include_input": False}
 
 
-def _line(kind: str, loc: tuple[int | str, ...], said: str) -> str:
+def _line(kind: str, loc: tuple[int | str, ...], text: str) -> str:
     place = ".".join(str(part) for part in loc)
     if kind != "extra_forbidden":
-        return f"{place}: {said}" if place else said
+        return f"{place}: {text}" if place else text
     parent = loc[:-1]
     return unknown(
         str(loc[-1]), _keys_at(parent), f"a setting of [{'.'.join(map(str, parent))}]" if parent else "a setting"
@@ -74,33 +75,34 @@ class _Given:
     names: dict[tuple[str, ...], str] = field(default_factory=dict)
     tables: set[tuple[str, ...]] = field(default_factory=set)
 
-    def blamed(self, loc: tuple[int | str, ...], said: str) -> list[str]:
+    def blamed(self, loc: tuple[int | str, ...], text: str) -> list[str]:
         """The variables that a problem at `loc` comes from; none when it is the file's."""
         place = tuple(str(part).lower() for part in loc)
         prefixes = [place[:n] for n in range(len(place), 0, -1)]
         for prefix in prefixes:
             if prefix in self.names:
                 return [self.names[prefix]]
-        named = [n for path, n in self.names.items() if path[: len(place)] == place and _names(said, path[-2:])]
+        named = [n for path, n in self.names.items() if path[: len(place)] == place and _names(text, path[-2:])]
         if named or not place:
             return named
         made = next((p for p in prefixes if p in self.tables), None)
         return [n for path, n in self.names.items() if made is not None and path[: len(made)] == made]
 
 
-def _names(said: str, path: tuple[str, ...]) -> bool:
+def _names(text: str, path: tuple[str, ...]) -> bool:
     """Whether a sentence about a table names the setting at `path`, and the table: before what it proposes."""
-    wrong = said.lower().partition(";")[0]
+    wrong = text.lower().partition(";")[0]
     return all(re.search(rf"(?<!\w){re.escape(part)}(?!\w)", wrong) for part in path)
 
 
 def _said(error: ValidationError, file: Path, given: _Given) -> str:
     """Every problem, each under where it was written: the file, or variables of the environment."""
     found: dict[str, list[str]] = {}
-    for item in error.errors(**_PLAIN):
-        names = given.blamed(item["loc"], item["msg"])
+    for item in causes(error.errors(**_PLAIN)):
+        text = said(item)
+        names = given.blamed(item["loc"], text)
         where = f"{', '.join(names)} in the environment:" if names else f"{file}:"
-        found.setdefault(where, []).append(_line(item["type"], item["loc"], item["msg"]))
+        found.setdefault(where, []).append(_line(item["type"], item["loc"], text))
     return "\n".join(line for where, lines in found.items() for line in (where, *(f"  {one}" for one in lines)))
 
 

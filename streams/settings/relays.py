@@ -84,6 +84,13 @@ class RelaySettings(Section):
             raise ValueError("a password needs a username beside it")
         return self
 
+    @property
+    def lacks(self) -> str | None:
+        """What it needs for sending and has not. Commands that only look do without: secrets are the sender's."""
+        if self.username is not None and (self.password is None or not self.password.get_secret_value()):
+            return "it has a username and no password"
+        return None
+
 
 class DkimSettings(Section):
     """The key that signs a domain's mail (RFC 6376). Its public half is at `SELECTOR._domainkey.DOMAIN` in the DNS."""

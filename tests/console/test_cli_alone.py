@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -260,3 +262,26 @@ def test_what_cannot_be_asked_for_want_of_a_terminal_needs_yes(answer: str) -> N
     result = CliRunner().invoke(app, ["campaign", "cancel", "c"], input=answer, catch_exceptions=False)
     assert result.exit_code == 2
     assert "rampa campaign cancel c --yes" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("up",), ("worker", "sender"), ("doctor",)], ids=" ".join)
+def test_who_sends_needs_the_password_that_goes_with_a_username(words: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "rampa.toml"
+    relay = '[relays.main]\nhost = "h.example"\nusername = "me"\n'
+    file.write_text(f'data = "{tmp_path}/var"\n[kafka]\nbootstrap = "local"\n{relay}')
+    command = [sys.executable, "-m", "console.cli.main", *words, "--config", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert "a username and no password" in result.stdout + result.stderr
+    assert "RAMPA_RELAYS__MAIN__PASSWORD" in result.stdout + result.stderr
+
+
+def test_a_time_without_an_offset_says_how_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rampa("init").exit_code == 0
+    request = json.loads((tmp_path / "campaign.json").read_text())
+    request["schedule"] = {"start_at": "2026-02-02T09:00:00"}
+    (tmp_path / "campaign.json").write_text(json.dumps(request))
+    result = rampa("plan", "campaign.json")
+    assert result.exit_code == 1
+    assert "write it with an offset or Z, such as 2026-02-02T09:00:00-05:00" in result.output

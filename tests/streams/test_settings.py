@@ -225,3 +225,31 @@ def test_a_key_that_could_be_guessed_is_refused_without_showing_it(tmp_path: Pat
     assert "hunter2" not in said
     assert "surely" not in said
     assert load(written(tmp_path, GOOD), {}).tracker.keys == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words", "never"),
+    [
+        ('[tracker]\nkeys = "a secret that is long"', 'tracker.keys: write a list, such as ["..."]', "secret that"),
+        ('[deferrals]\nafter = ["5"]', "deferrals.after.0: ", "at least 1"),
+        ("[deferrals]\nafter = []", "deferrals.after: it is empty: write at least 1", "Tuple"),
+        ('[deferrals]\nafter = "5min"', 'deferrals.after: write a list, such as ["..."]', "tuple"),
+    ],
+)
+def test_a_list_that_is_wrong_says_what_to_write_once(tmp_path: Path, wrong: str, words: str, never: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, f"{GOOD}{wrong}\n"), {})
+    said = str(refused.value)
+    assert words in said
+    assert never not in said
+    assert len(said.splitlines()) == 2, said
+
+
+def test_credentials_come_in_pairs_where_mail_is_sent(tmp_path: Path) -> None:
+    bare = GOOD.replace('username = "me"\n', "")
+    assert load(written(tmp_path, GOOD), {}).relays["main"].lacks == "it has a username and no password"
+    assert load(written(tmp_path, GOOD), {"RAMPA_RELAYS__MAIN__PASSWORD": ""}).relays["main"].lacks is not None
+    assert load(written(tmp_path, GOOD), {"RAMPA_RELAYS__MAIN__PASSWORD": "x"}).relays["main"].lacks is None
+    assert load(written(tmp_path, bare), {}).relays["main"].lacks is None
+    with pytest.raises(SettingsError, match="a password needs a username"):
+        load(written(tmp_path, bare), {"RAMPA_RELAYS__MAIN__PASSWORD": "x"})
