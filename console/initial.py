@@ -14,6 +14,7 @@ archive_after = "30d"
 [kafka]
 # "embedded": in memory, for trying.  "local": Apache Kafka on this machine, durable (Java 17; `make kafka`).
 # Otherwise a cluster: "host:9092,host:9092".
+# Embedded keeps nothing: when it was stopped, the same request submitted again mails everybody again.
 bootstrap = "embedded"
 topic_prefix = ""                  # several installations can share a cluster
 partitions = 12                    # recorded at the first start, then it stays
@@ -39,6 +40,12 @@ path = "var/mail"
 # rate = "5/s"
 # daily_quota = "6000/day"
 
+# A mailbox provider on this machine, to try against: python -m simulator --port 2525 --maildir var/inbox
+# [relays.try]
+# host = "127.0.0.1"
+# port = 2525
+# tls = "none"
+
 # The domain of your From address.
 [domains."bore.example"]
 relay = "files"
@@ -55,8 +62,9 @@ assume = "none"
 # after = ["5min", "15min", "1h", "4h"]   # when they are tried again; the last holds for all that follow
 # give_up_after = "24h"            # of time in which sending is allowed; then they have failed ("0s": at once)
 
-# [tracker]
-# public_url = "https://t.bore.example"   # where it is reached from outside
+# [tracker]                        # opens and clicks are not tracked yet: public_url, and `tracking` in a request, do
+#                                  # nothing. The keys do:
+# public_url = "https://t.bore.example"   # where the tracker will be reached from outside
 # keys = ["..."]                   # sign Message-IDs, return paths and links; without any, a key of the installation
 #                                  # does, which whoever may read its Kafka can make. The first signs, all verify: put
 #                                  # a new one first, and keep the old ones.

@@ -214,7 +214,8 @@ def cancel(
 @app.command(epilog="Example: rampa campaign retry cobranza-2026-02")
 @friendly
 def retry(campaign_id: Id, reason: Reason = None, config: Config = None) -> None:
-    """Try those once more who failed, and those now who wait for another try; also a relay that is down."""
+    """Try those once more who failed, and those now who wait for another try; also a relay that is down. They go out at
+    the campaign's pace and in its windows, under the limits of the day, like any release."""
     _command(config, campaign_id, action="retry", reason=reason)
 
 
@@ -255,7 +256,8 @@ def resolve(
     config: Config = None,
 ) -> None:
     """Decide what to do about recipients in doubt: all of them, or one. Nobody of a cancelled campaign is mailed again:
-    it takes only --accepted and --drop."""
+    it takes only --accepted and --drop. With --resend they go out at the campaign's pace and in its windows, under the
+    limits of the day, like any release."""
     chosen = [name for name, on in (("resend", resend), ("drop", drop), ("accepted", accepted)) if on]
     if len(chosen) != 1:
         fail("Choose one of --resend, --drop and --accepted.", 2)

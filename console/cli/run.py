@@ -76,6 +76,11 @@ def up(config: Config = None) -> None:
                 shown += 1
         say("stopping: what is on the wire is finished first")
     out.print("stopped")
+    if settings.kafka.bootstrap == "embedded":
+        say(
+            "The embedded broker kept nothing: campaigns that were not finished are gone, and submitting the same file "
+            'again mails again whoever was mailed. For what must survive set kafka.bootstrap = "local".'
+        )
 
 
 @friendly
