@@ -155,13 +155,21 @@ def error_line(error: SendError) -> str:
 def sentence(hold: HoldReason, now: datetime) -> str:
     """One reason: what holds, the figures, and when it is looked at again."""
     figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in hold.figures.items() if not _said(hold, k))
-    text = clean(hold.detail.rstrip(".") + (f" ({figures})" if figures else ""))
-    if hold.until is None:
+    detail = hold.detail if hold.until is None else _OLD_WAIT.sub("", hold.detail)
+    text = clean(detail.rstrip(".") + (f" ({figures})" if figures else ""))
+    if hold.until is None or detail.endswith(_TRIED_NOW):
         return text if text.endswith("?") else text + "."
     wait = hold.until - now
+    what = "The next try is" if hold.figures.get("next_try_seconds") else "It will be looked at again"
     when = f"in {length(wait)}" if wait > timedelta(0) else "now"
-    return f"{text}. It will be looked at again {when}, at {hold.until:%Y-%m-%d %H:%M:%S} UTC."
+    return f"{text}. {what} {when}, at {hold.until:%Y-%m-%d %H:%M:%S} UTC."
 
+
+_OLD_WAIT = re.compile(r"; the next try is in \d+ s$")
+"""What a gate wrote into its words once: a figure of when it wrote them. How long it is still follows from `until`."""
+
+_TRIED_NOW = "it is being tried now"
+"""What a hold says last while one message finds out whether a relay takes mail again: nothing is due later."""
 
 _OWN_WORDS = frozenset({"reserved", "attempts"})
 """Figures that no sentence says: the same number in it is another thing's."""

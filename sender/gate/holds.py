@@ -157,7 +157,7 @@ def relay_down(relay: RelayRow, real: float, now: datetime, next_try: datetime) 
     """The relay refuses us; the next try in real seconds."""
     assert relay.down is not None  # noqa: S101
     seconds = max(0.0, relay.down.next_real - real)
-    when = "it is being tried now" if relay.down.probe else f"the next try is in {seconds:.0f} s"
+    when = "it is being tried now" if relay.down.probe else "it is tried again by itself"
     quota = relay.down.error.startswith("quota:")
     what = "says that its quota is used up" if quota else "cannot be used"
     return _hold(
@@ -172,7 +172,7 @@ def domain_refused(domain: DomainRow, real: float, now: datetime, next_try: date
     """The relay takes nothing from this domain; the next try in real seconds."""
     assert domain.down is not None  # noqa: S101
     seconds = max(0.0, domain.down.next_real - real)
-    when = "it is being tried now" if domain.down.probe else f"the next try is in {seconds:.0f} s"
+    when = "it is being tried now" if domain.down.probe else "it is tried again by itself"
     return _hold(
         "domain_refused",
         f"relay {domain.relay} refuses mail from {domain.name}: {domain.down.error}; {when}", max(now, next_try),

@@ -157,7 +157,29 @@ def test_figures_that_the_sentence_says_are_not_repeated_and_others_are_kept() -
         reason="relay_down", detail="relay main cannot be used: 450 busy; the next try is in 5 s", until=NOW,
         figures={"relay": "main", "error": "450 busy", "attempts": 5, "next_try_seconds": 4.9, "since": "x\x1b"},
     )  # fmt: skip
-    assert "in 5 s (attempts 5, since x )." in sentence(down, NOW)
+    assert "450 busy (attempts 5, since x )." in sentence(down, NOW)
+
+
+@pytest.mark.parametrize("words", ["it is tried again by itself", "the next try is in 64 s"])
+def test_a_wait_is_reckoned_when_it_is_asked_for_and_said_once(words: str) -> None:
+    down = HoldReason(
+        reason="relay_down", detail=f"relay main cannot be used: 450 busy; {words}",
+        until=NOW + timedelta(seconds=64), figures={"relay": "main", "error": "450 busy", "next_try_seconds": 64.0},
+    )  # fmt: skip
+    said = sentence(down, NOW + timedelta(seconds=60))
+    assert "64" not in said
+    assert said.endswith("The next try is in 4 s, at 2026-03-04 10:01:04 UTC.")
+    assert said.count("next try") == 1
+
+
+def test_what_is_being_tried_now_has_no_other_time() -> None:
+    down = HoldReason(
+        reason="relay_down", detail="relay main cannot be used: 450 busy; it is being tried now", until=NOW,
+        figures={"relay": "main", "error": "450 busy", "attempts": 2, "next_try_seconds": 0.0},
+    )  # fmt: skip
+    said = sentence(down, NOW + timedelta(seconds=3))
+    assert "tried now" in said
+    assert "at 2026" not in said
 
 
 def test_nobody_is_told_to_settle_the_recipients_of_an_archived_campaign() -> None:

@@ -38,7 +38,7 @@ def test_a_stop_on_embedded_says_that_the_same_request_mails_again(tmp_path: Pat
 def test_the_relay_of_the_simulator_can_be_used_as_it_is_written(tmp_path: Path) -> None:
     found = re.search(r"# \[relays\.try\]\n(?:# .+\n)+", SETTINGS)
     assert found is not None
-    (tmp_path / "rampa.toml").write_text(re.sub(r"^# ", "", found[0], flags=re.M))
+    (tmp_path / "rampa.toml").write_text(re.sub(r"^# ", "", found[0], flags=re.MULTILINE))
     relay = load(tmp_path / "rampa.toml", {}).relays["try"]
     assert (relay.host, relay.port, relay.tls) == ("127.0.0.1", 2525, "none")
 

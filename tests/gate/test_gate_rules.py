@@ -592,7 +592,7 @@ def down_for_long(said: str = "auth: 535 no such user") -> World:
 
 
 def test_a_relay_whose_every_try_leaves_somebody_in_doubt_is_tried_seldom() -> None:
-    assert "next try" in hold(down_for_long("network: does not reply to any message")).detail
+    assert "tried again by itself" in hold(down_for_long("network: does not reply to any message")).detail
 
 
 @pytest.mark.parametrize(
