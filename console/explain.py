@@ -65,6 +65,8 @@ def explain(progress: CampaignProgress, now: datetime) -> list[str]:
     lines += [error_line(e) for e in progress.last_errors[-5:]]
     if progress.in_doubt:
         lines.append(_doubt(progress))
+    if progress.awaited and progress.archived_at is None:
+        lines.append(awaited(progress))
     return lines
 
 
@@ -126,16 +128,32 @@ def is_down(hold: HoldReason) -> bool:
     return hold.reason in {"relay_down", "domain_refused", "daily_quota"} and "next_try_seconds" in hold.figures
 
 
+def awaited(progress: CampaignProgress) -> str:
+    """Of whom in doubt more may be known soon, and why an order waits for that."""
+    n = progress.awaited
+    them = "that recipient" if n == 1 else "most of them"
+    return (
+        f"For {n} of those in doubt the record of the sender that began {'it' if n == 1 else 'them'} cannot be read "
+        "yet: it hangs, or its machine is gone. End it before you order anything: its record then settles "
+        f"{them} without you, and `--resend` before that may mail people twice who have their mail."
+    )
+
+
 def _doubt(progress: CampaignProgress) -> str:
     one = progress.in_doubt == 1
-    text = (
-        f"{counted(progress.in_doubt, 'recipient is', 'recipients are')} in doubt: a process or connection died after "
-    )
-    text += (
-        "the message was begun and nobody knows whether the relay took it. The recipient is not mailed again until "
-        if one else "their messages were begun and nobody knows whether the relay took them. They are not mailed again "
-        "until "
-    ) + "that is known."  # fmt: skip
+    text = f"{counted(progress.in_doubt, 'recipient is', 'recipients are')} in doubt: "
+    if progress.resends:
+        text += (
+            f"{'it' if one else 'each'} was sent to twice, as `in_doubt` is `resend` (once more for each order to), "
+            "and each time a process or connection died after the message was begun, so nobody knows whether the relay "
+            f"took it. {'The recipient is' if one else 'They are'} not mailed again until that is known."
+        )
+    else:
+        text += "a process or connection died after " + (
+            "the message was begun and nobody knows whether the relay took it. The recipient is not mailed again until "
+            if one else "their messages were begun and nobody knows whether the relay took them. They are not mailed "
+            "again until "
+        ) + "that is known."  # fmt: skip
     if progress.archived_at is not None:
         return text
     name, them = progress.campaign_id, "the recipient" if one else "them"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from console.access import Access
 from console.deadletters import headers_of
-from console.explain import is_down
+from console.explain import awaited, is_down
 from schemas.campaign import Campaign, CampaignState
 from schemas.command import CampaignCommand, GateCommand
 from schemas.identity import derived_campaign_id
@@ -183,6 +183,11 @@ def _about_nobody(order: CampaignCommand, now: CampaignProgress) -> str | None:
     if order.resolution == "resend" and cancelled:
         return "it is cancelled; nobody of it is mailed again; say --accepted or --drop"
     return None
+
+
+def warning(order: CampaignCommand, now: CampaignProgress) -> str | None:
+    """What a person should know of an order that is carried out all the same; None when there is nothing. Pure."""
+    return awaited(now) if order.action == "resolve" and now.awaited else None
 
 
 def not_yet(order: CampaignCommand) -> str:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from console.explain import clean, error_line
+from console.explain import awaited, clean, error_line
 from schemas.progress import CampaignProgress
 
 SUM = ("invalid", "duplicate", "suppressed", "waiting", "in_flight", "accepted", "failed", "in_doubt", "cancelled")
@@ -56,6 +56,8 @@ def status_panel(progress: CampaignProgress) -> RenderableType:
         Text(clean(f"held: {h.detail}") + (f" (until {h.until:%Y-%m-%d %H:%M} UTC)" if h.until else ""), style="yellow")
         for h in progress.holds
     ]
+    if progress.awaited and progress.archived_at is None:
+        lines.append(Text(awaited(progress), style="yellow"))
     lines += [Text(error_line(e), style="red") for e in progress.last_errors]
     return Group(*lines)
 

@@ -123,6 +123,9 @@ class ChunkResult(Model):
     suppressed: int = 0
     failed: tuple[Range, ...] = ()
     in_doubt: tuple[Range, ...] = ()
+    awaited: int = Field(
+        0, description="of those in doubt: whom the record of a sender may settle that hangs, or cannot be read yet"
+    )
     open: tuple[Range, ...] = Field((), description="of the batch, when no permit is active: who is not settled")
     order: int = Field(0, description="the version of the `resolve` that this answers; 0: it answers none")
     resolved: int = Field(0, description="with `order`: how many it was about")

@@ -37,7 +37,9 @@ class JournalEntry(Model):
     content_hash: str = ""
     spool: str | None = Field(None, description="of the process that intends: name and boot id")
     deferrals: list[int] = Field([], description="how often each index was deferred in its round; empty: none was")
-    refused: list[int] = Field([], description="those of `attempts` that ended in a deferral; empty: none did")
+    doubts: list[int] = Field(
+        [], description="how often nobody knew what became of each, in all rounds; empty: of everybody it was known"
+    )
     unread: dict[str, list[int]] = Field(
         {}, description="by spool: places in `states` in doubt because it could not be read when its process was gone"
     )
@@ -72,8 +74,8 @@ class JournalPermit(Model):
     errors: tuple[SendError, ...] = Field((), description="the last few")
     deferral: SendError | None = Field(None, description="the last one who was deferred under this permit")
     spans: tuple[Span, ...] = Field((), description="with `ended`: the states of the whole batch")
-    refused: tuple[PutOff, ...] = Field(
-        (), description="with `ended`: tries that ended in a deferral, where there were any"
+    doubts: tuple[PutOff, ...] = Field(
+        (), description="with `ended`: how often nobody knew what became of somebody, where there are any"
     )
     ended: bool = False
     at: Instant

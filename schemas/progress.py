@@ -52,6 +52,10 @@ class CampaignProgress(Model):
         0, description="of those who failed: in doubt, then dropped by an order; they may have their mail, no retry"
     )
     in_doubt: int = 0
+    awaited: int = Field(
+        0, description="of those in doubt: whom the record of a sender may settle that hangs, or cannot be read yet"
+    )
+    resends: bool = Field(False, description="who is in doubt is sent to once more by itself, before he is held")
     cancelled: int = 0
     batches: BatchCounts = BatchCounts()
     percent: float = Field(0, description="of recipients that are not waiting or in flight")

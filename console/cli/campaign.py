@@ -257,7 +257,8 @@ def resolve(
 ) -> None:
     """Decide what to do about recipients in doubt: all of them, or one. Nobody of a cancelled campaign is mailed again:
     it takes only --accepted and --drop. With --resend they go out at the campaign's pace and in its windows, under the
-    limits of the day, like any release."""
+    limits of the day, like any release. While a sender hangs, end it first: its own record then settles most of those
+    whom it held, and --resend before that may mail them twice (`rampa campaign explain` says so)."""
     chosen = [name for name, on in (("resend", resend), ("drop", drop), ("accepted", accepted)) if on]
     if len(chosen) != 1:
         fail("Choose one of --resend, --drop and --accepted.", 2)
@@ -282,6 +283,8 @@ def _command(config: Path | None, campaign_id: str, **fields: Any) -> None:
         fail(f"{campaign_id}: {pointless}")
     if command.address is not None:
         command = command.model_copy(update={"address": _in_doubt_at(access, campaign_id, command.address)})
+    if (warning := submitting.warning(command, before)) is not None:
+        say(f"Warning: {warning}")
     answer = submitting.command(access, command)
     if answer.refused:
         fail("\n".join(["Refused:", *(f"  {line}" for line in answer.refused)]))

@@ -214,12 +214,13 @@ def _doubt(turn: Turn, campaign: CampaignRow) -> None:
     known, name = campaign.doubt_alert, campaign.campaign_id
     ended = campaign.state in _OVER and not waiting and not in_flight
     if ended and in_doubt and known is None:
+        ways = "`--accepted` or `--drop`" if campaign.state == "cancelled" else "`--accepted`, `--drop` or `--resend`"
         campaign.doubt_alert = f"in_doubt:{name}:{rfc3339(campaign.completed_at or turn.now)}"
         _of_campaign(
             turn, campaign, campaign.doubt_alert, "in_doubt", "warning",
             f"campaign {name} is {campaign.state} with {counted(in_doubt, 'recipient')} of whom it is not known "
-            f"whether the relay took the mail (`rampa campaign recipients {name}` lists them; "
-            f"`rampa campaign resolve {name} --accepted` or `--drop` settles them)",
+            f"whether the relay took the mail (`rampa campaign recipients {name} --state in_doubt` lists them; "
+            f"`rampa campaign resolve {name}` with {ways} settles them)",
             recipients=in_doubt,
         )  # fmt: skip
     elif known is not None and not in_doubt:

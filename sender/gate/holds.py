@@ -220,5 +220,5 @@ def in_doubt(campaign_id: str, n: int) -> HoldReason:
     who = counted(n, "recipient")
     return _hold(
         "in_doubt", f"of {who} it is not known whether the relay took the mail; `rampa campaign resolve {campaign_id}` "
-        "settles them (see its `--help`)", None, recipients=n,
+        "with `--accepted`, `--drop` or `--resend` settles them", None, recipients=n,
     )  # fmt: skip

@@ -64,6 +64,7 @@ def _take_totals(turn: Turn, campaign: CampaignRow, batch: BatchRow, result: Chu
     batch.accepted, batch.suppressed = result.accepted, result.suppressed
     batch.failed = rs.within(result.failed, batch.size) if result.failed else []
     batch.in_doubt = rs.within(result.in_doubt, batch.size) if result.in_doubt else []
+    batch.awaited = result.awaited
     for error in result.errors:
         _note(campaign, error)
 

@@ -89,7 +89,8 @@ class Later:
 @dataclass(slots=True)
 class BatchRow:
     """A batch. `open`: to be released; `resend`: those of them who are in doubt, by an order; `deferred`: to be
-    released again, by a schedule; `failed` and `in_doubt`: as its owner reports them; `dropped`: failed because their
+    released again, by a schedule; `failed` and `in_doubt`: as its owner reports them; `awaited`: how many of those in
+    doubt the record of a sender may settle that cannot be read yet; `dropped`: failed because their
     chunk is a dead letter; `given_up`: failed because an order gave up whoever was in doubt, and not tried again. An
     index that is open again is still in the owner's ranges. After an error the batch rests until `retry_real`.
     `alerted_round`: in which an alert said that all of it failed."""
@@ -112,6 +113,7 @@ class BatchRow:
     suppressed: int = 0
     failed: Ranges = field(default_factory=list)
     in_doubt: Ranges = field(default_factory=list)
+    awaited: int = 0
     dropped: Ranges = field(default_factory=list)
     given_up: Ranges = field(default_factory=list)
     cancelled: Ranges = field(default_factory=list)
@@ -190,6 +192,7 @@ class CampaignRow:
     waiting: list[int] = derived(factory=list)  # negative batch numbers, ascending: the last one is the next
     ready: list[int] = derived(factory=list)  # the same, of batches with somebody to be released again now
     deferring: set[int] = derived(factory=set)  # batches with somebody who is deferred
+    awaiting: set[int] = derived(factory=set)  # batches with somebody whom the record of a sender may yet settle
     permits: dict[str, BatchRow] = derived(factory=dict)
     again: set[str] = derived(factory=set)  # of these permits, those of recipients who were deferred before
     resting: set[int] = derived(factory=set)  # batches that wait for their `retry_real`

@@ -139,6 +139,8 @@ def progress_of(turn: Turn, campaign: CampaignRow) -> CampaignProgress:
         failed=failed,
         given_up=campaign.left_out,
         in_doubt=in_doubt,
+        awaited=min(in_doubt, sum(b.awaited for n in campaign.awaiting if (b := campaign.batches.get(n)) is not None)),
+        resends=plan is not None and plan.in_doubt == "resend",
         cancelled=cancelled,
         batches=_counts(campaign),
         percent=round(100 * done / recipients, 2) if recipients else 100.0,

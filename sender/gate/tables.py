@@ -127,6 +127,8 @@ class Tables:
             left_out = rs.total(rs.common(failed_ranges(batch), batch.given_up))
             campaign.left_out += left_out - batch.left_out
             batch.left_out = left_out
+        if batch.awaited or batch.number in campaign.awaiting:
+            (campaign.awaiting.add if batch.awaited else campaign.awaiting.discard)(batch.number)
         self._enlist(campaign, batch)
         return restate(campaign, batch)
 

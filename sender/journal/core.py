@@ -10,9 +10,10 @@ The rules, and why nobody is mailed twice and nobody forgotten:
   of one that no server took or may have taken.
 - What the previous owner left intended has an unknown outcome: it becomes in doubt (`interrupted`), unless the
   permit says `resend`.
-- Who is in doubt is sent again by itself at most `max_retries` times in all: tries are counted over permits and
-  rounds, but for those that ended in a deferral, and nobody else counts. Beyond that only a person's order sends
-  again, one message an order.
+- With `resend` who is in doubt is sent to once more by itself, and never oftener, whatever `max_retries` says: doubts
+  are counted over permits and rounds, and what is refused or deferred between them changes nothing. Each message that
+  was begun is in doubt at most once, so he has at most two. Beyond that only a person's order sends again, one message
+  an order.
 - A permit ends once, when nothing of it is intended any more; then all its indices that are open are `unsent`.
 
 Callers apply a change only together with the committed rows of it (`sender.journal.rows`).
@@ -35,6 +36,9 @@ from sender.journal.values import BatchJournal, Clue, Control, Ended, Fact, Perm
 
 Taken = Literal["started", "ignored", "waiting", "answered"]
 Answer = tuple[BatchJournal, Taken, ChunkResult | None]
+
+BY_ITSELF = 1
+"""How often somebody in doubt is sent to again without an order."""
 
 LETTER = {"accepted": ACCEPTED, "failed": FAILED, "in_doubt": IN_DOUBT, "suppressed": SUPPRESSED}
 
@@ -276,7 +280,7 @@ def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime, sp
         tries = tuple([tried + 1 for tried in window.attempts])
         return Window(
             window.start, INTENDED * n, (chunk.round,) * n, tries, chunk.permit_id, now, spool, window.deferrals, {},
-            window.refused,
+            window.doubts,
         )  # fmt: skip
     draft = Draft(window)
     for i in found:
@@ -288,15 +292,13 @@ def _begun(window: Window, found: Sequence[int], chunk: Chunk, now: datetime, sp
 
 def _after(draft: Draft, at: int, outcome: Ended, attempt: int, chunk: Chunk) -> None:
     deferred = draft.deferred(at)
-    tries = attempt - draft.spared(at)
-    if outcome.kind == "not_begun" or (
-        outcome.kind == "in_doubt" and chunk.in_doubt == "resend" and tries <= chunk.max_retries
-    ):
+    again = outcome.kind == "in_doubt" and draft.doubt(at) <= BY_ITSELF and chunk.in_doubt == "resend"
+    if outcome.kind == "not_begun" or again:
         draft.states[at] = DEFERRED if deferred else OPEN
         draft.set_round(at, chunk.round if deferred else chunk.round - 1)
     elif outcome.kind == "deferred":
         draft.states[at] = DEFERRED
-        draft.defer(at, outcome.tries)
+        draft.defer(at)
     else:
         draft.states[at] = LETTER[outcome.kind]
         if outcome.unread and outcome.kind == "in_doubt":

@@ -21,7 +21,7 @@ _last_days: dict[str, tuple[datetime, datetime, date]] = {}
 class Draft:
     """A window while several of its indices change. Rounds and tries are copied by the first that changes."""
 
-    __slots__ = ("_attempts", "_rounds", "deferrals", "refused", "states", "unread", "window")
+    __slots__ = ("_attempts", "_rounds", "deferrals", "doubts", "states", "unread", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -30,8 +30,8 @@ class Draft:
         self._attempts: list[int] | None = None
         self.deferrals = list(window.deferrals)
         """Empty: none was deferred."""
-        self.refused = list(window.refused)
-        """Empty: no try ended in a deferral."""
+        self.doubts = list(window.doubts)
+        """Empty: of everybody it was always known what became of him."""
         self.unread: dict[str, tuple[int, ...]] = dict(window.unread)
 
     def attempts(self, at: int) -> int:
@@ -58,16 +58,16 @@ class Draft:
         """How often the index at offset `at` was deferred in its round."""
         return self.deferrals[at] if self.deferrals else 0
 
-    def defer(self, at: int, tries: int) -> None:
-        """It is deferred once more, which took so many tries."""
+    def defer(self, at: int) -> None:
+        """It is deferred once more."""
         self.deferrals = self.deferrals or [0] * len(self.states)
         self.deferrals[at] += 1
-        self.refused = self.refused or [0] * len(self.states)
-        self.refused[at] += tries
 
-    def spared(self, at: int) -> int:
-        """How many of its tries ended in a deferral."""
-        return self.refused[at] if self.refused else 0
+    def doubt(self, at: int) -> int:
+        """Once more nobody knows what became of a message; how often that is by now."""
+        self.doubts = self.doubts or [0] * len(self.states)
+        self.doubts[at] += 1
+        return self.doubts[at]
 
     def frozen(self) -> Window:
         """The window as it is now."""
@@ -82,7 +82,7 @@ class Draft:
         return Window(
             w.start, "".join(self.states), w.rounds if self._rounds is None else tuple(self._rounds),
             w.attempts if self._attempts is None else tuple(self._attempts), permit_id, at, spool,
-            tuple(self.deferrals), unread, tuple(self.refused),
+            tuple(self.deferrals), unread, tuple(self.doubts),
         )  # fmt: skip
 
     def may_be_told(self, at: int, spool: str) -> None:

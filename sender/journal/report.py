@@ -130,6 +130,7 @@ def _totals(journal: BatchJournal) -> dict[str, object]:
         "failed": merged(i for i, letter in enumerate(states) if letter == FAILED),
         "in_doubt": merged(i for i, letter in enumerate(states) if letter == IN_DOUBT),
         "deferred": put_off(journal) if DEFERRED in states else (),
+        "awaited": sum(len(found) for w in journal.windows.values() if w.unread for found in w.unread.values()),
     }
 
 

@@ -60,7 +60,7 @@ def load(permit_row: bytes, window_rows: Iterable[bytes]) -> BatchJournal:
     p = JournalPermit.decode(permit_row)
     windows = {w.start: w for w in (_window(JournalEntry.decode(row)) for row in window_rows)}
     if p.ended:
-        windows = _with_refused(_windows_of(p.spans, p.size, p.permit_id, p.at), p.refused)
+        windows = _with_doubts(_windows_of(p.spans, p.size, p.permit_id, p.at), p.doubts)
     permit = Permit(
         p.permit_id,
         p.round,
@@ -98,7 +98,7 @@ def _window_row(journal: BatchJournal, w: Window) -> Row:
         "content_hash": journal.content_hash,
         "spool": w.spool,
         "deferrals": w.deferrals,
-        "refused": w.refused,
+        "doubts": w.doubts,
         "unread": w.unread,
         "at": _utc(w.at),
     }
@@ -131,7 +131,7 @@ def _permit_row(journal: BatchJournal, now: datetime, *, ended: bool) -> Row:
         "errors": [error.model_dump(mode="json") for error in p.errors],
         "deferral": None if p.deferral is None else p.deferral.model_dump(mode="json"),
         "spans": list(_spans(journal)) if ended else [],
-        "refused": list(_refused(journal)) if ended else [],
+        "doubts": list(_doubts(journal)) if ended else [],
         "ended": ended,
         "at": _utc(now),
     }
@@ -169,7 +169,7 @@ def _window(e: JournalEntry) -> Window:
     unread = {spool: tuple(places) for spool, places in e.unread.items()}
     return Window(
         e.start, e.states, tuple(e.rounds), tuple(e.attempts), e.permit_id, e.at, e.spool, tuple(e.deferrals), unread,
-        tuple(e.refused),
+        tuple(e.doubts),
     )  # fmt: skip
 
 
@@ -184,19 +184,19 @@ def _spans(journal: BatchJournal) -> Iterator[Span]:
         yield members[0], members[-1] + 1, letter, round_, attempts
 
 
-def _refused(journal: BatchJournal) -> Iterator[PutOff]:
-    found = ((w.start + i, n) for _, w in sorted(journal.windows.items()) for i, n in enumerate(w.refused) if n)
+def _doubts(journal: BatchJournal) -> Iterator[PutOff]:
+    found = ((w.start + i, n) for _, w in sorted(journal.windows.items()) for i, n in enumerate(w.doubts) if n)
     for (n, _), group in groupby(enumerate(found), key=lambda item: (item[1][1], item[1][0] - item[0])):
         members = [index for _, (index, _) in group]
         yield members[0], members[-1] + 1, n
 
 
-def _with_refused(windows: dict[int, Window], refused: Iterable[PutOff]) -> dict[int, Window]:
-    for first, end, n in refused:
+def _with_doubts(windows: dict[int, Window], doubts: Iterable[PutOff]) -> dict[int, Window]:
+    for first, end, n in doubts:
         for start, low, high in pieces([(first, end)]):
             w = windows[start]
-            counts = w.refused or (0,) * len(w.states)
-            windows[start] = replace(w, refused=(*counts[:low], *[n] * (high - low), *counts[high:]))
+            counts = w.doubts or (0,) * len(w.states)
+            windows[start] = replace(w, doubts=(*counts[:low], *[n] * (high - low), *counts[high:]))
     return windows
 
 

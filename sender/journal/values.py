@@ -38,8 +38,9 @@ class Window:
     """How often each was deferred in its round; empty: none was."""
     unread: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """By spool: offsets in doubt because it could not be read when its process was gone. It may be, later."""
-    refused: tuple[int, ...] = ()
-    """Those of `attempts` that ended in a deferral, in all rounds; empty: none did."""
+    doubts: tuple[int, ...] = ()
+    """How often nobody knew what became of each, in all rounds: so many messages he may have; empty: of everybody it
+    was always known."""
 
     def deferred(self, i: int) -> int:
         """How often the index at offset `i` was deferred in its round."""

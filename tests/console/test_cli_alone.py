@@ -247,6 +247,7 @@ def test_help_says_what_an_option_takes() -> None:
     plan, resolve = (" ".join(rampa(*w, "--help").stdout.split()) for w in (("plan",), ("campaign", "resolve")))
     assert "- reads JSON on standard input" in plan.replace("│ │ ", "")
     assert "takes only --accepted and --drop" in resolve
+    assert "While a sender hangs, end it first" in resolve
     assert "capitals do not count" in resolve.replace("│ │ ", "")
 
 

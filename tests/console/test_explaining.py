@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from console.explain import explain, length, sentence
-from console.submitting import not_yet, pointless
+from console.submitting import not_yet, pointless, warning
 from console.views import bar, conservation, status_panel
 from schemas.batch import HoldReason
 from schemas.command import CampaignCommand
 from schemas.progress import CampaignProgress, Problem
 
 NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
+ORDERS: list[tuple[Any, Any]] = [("resolve", "resend"), ("retry", None)]
 
 
 def progress(**more: object) -> CampaignProgress:
@@ -67,6 +69,28 @@ def test_the_hint_to_resolve_names_the_options_that_the_campaign_takes(state: st
     (said,) = (line for line in explain(progress(state=state, in_doubt=2, waiting=8), NOW) if "in doubt" in line)
     assert "`rampa campaign resolve c --accepted`" in said
     assert set(re.findall(r"--(?!state)\w+", said)) == options
+
+
+def test_who_is_in_doubt_though_he_was_sent_to_again_is_explained_so() -> None:
+    (said,) = (line for line in explain(progress(in_doubt=2, waiting=8, resends=True), NOW) if "in doubt" in line)
+    assert said.startswith("2 recipients are in doubt: each was sent to twice")
+    assert "They are not mailed again until that is known. `rampa campaign recipients c" in said
+
+
+def test_people_are_warned_of_orders_while_the_record_of_a_sender_that_hangs_is_awaited() -> None:
+    """In what explains, and in what shows the campaign."""
+    stands = progress(in_doubt=5, awaited=3, waiting=5)
+    told = explain(stands, NOW)[-1]
+    assert told.startswith("For 3 of those in doubt the record of the sender that began them cannot be read yet")
+    assert "`--resend` before that may mail people twice" in told
+    shown = StringIO()
+    Console(width=400, file=shown).print(status_panel(stands))
+    assert told in shown.getvalue()
+    resend, retry = (CampaignCommand(campaign_id="c", action=a, resolution=r) for a, r in ORDERS)
+    assert warning(resend, stands) == told
+    assert warning(resend, progress(in_doubt=5, waiting=5)) is None
+    assert warning(retry, stands) is None
+    assert not any("record" in line for line in explain(progress(in_doubt=5, waiting=5), NOW))
 
 
 def test_nobody_is_told_twice_who_is_in_doubt() -> None:

@@ -29,8 +29,8 @@ def test_a_relay_that_closes_after_each_message_is_held_probed_and_used_again(
             p.start()
             p.submit(request("mute", PEOPLE, in_doubt=policy))
             done = p.wait("mute", "completed")
-            doubtful = LOST if policy == "hold" else 0
-            assert (done.accepted, done.in_doubt, done.failed) == (PEOPLE - doubtful, doubtful, 0)
+            assert (done.accepted, done.failed) == (PEOPLE - done.in_doubt, 0)
+            assert done.in_doubt == LOST if policy == "hold" else done.in_doubt <= LOST // 2  # who was lost twice
             mailed = [r for m in p.mails() for r in m.recipients]
             assert len(mailed) == len(set(mailed)) == done.accepted
 

@@ -191,6 +191,29 @@ def test_a_campaign_that_ends_with_recipients_in_doubt_is_told_and_again_when_th
     assert told(world) == [("in_doubt", False), ("in_doubt", True)]
 
 
+def test_the_alert_and_the_hold_of_those_in_doubt_name_every_option_that_the_campaign_takes() -> None:
+    world = world_of(outcomes={"in_doubt": 1.0})
+    send(world, size=10, batches=1)
+    world.run()
+    (hold,) = world.standing()[0].holds
+    for said in (world.alerts[0].detail, hold.detail):
+        assert "`rampa campaign resolve c` with `--accepted`, `--drop` or `--resend` settles them" in said
+
+
+def test_progress_says_of_how_many_in_doubt_the_record_of_a_sender_that_hangs_may_tell() -> None:
+    world = world_of()
+    world.sender_up = False
+    send(world, size=10, batches=1)
+    first = world.chunks[0][1]
+    answer(world, first, accepted=6, in_doubt=[(6, 10)], awaited=3)
+    assert world.standing()[0].awaited == 3
+    world.restart_now()
+    answer(world, first, 2, accepted=8, in_doubt=[(8, 10)], awaited=1, begun=10)
+    assert (world.standing()[0].in_doubt, world.standing()[0].awaited) == (2, 1)
+    answer(world, first, 3, accepted=9, in_doubt=[(9, 10)], begun=10)
+    assert (world.standing()[0].in_doubt, world.standing()[0].awaited) == (1, 0)
+
+
 def test_while_anybody_is_in_doubt_the_alert_stays_open_though_the_campaign_goes_on() -> None:
     world = world_of()
     world.sender_up = False

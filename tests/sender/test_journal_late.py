@@ -40,6 +40,7 @@ def told(journal: BatchJournal, fates: dict[int, Fate]) -> Any:
 def test_each_becomes_what_the_spool_says() -> None:
     journal = taken_over()
     assert (journal.states(), set(late.unread(journal).values())) == ("d" * 10, {("spool-1", 0)})
+    assert core.report(journal, NOON)[1].awaited == 10
     fates = {
         0: Fate("ended", 2, END), 1: Fate("ended", 1, REFUSED), 2: NEVER_BEGUN, 3: MAY_HAVE_BEGUN,
         4: Fate("ended", 1, SpoolEnd("lost_after", NOON)), 5: Fate("ended", 1, SpoolEnd("transient", NOON, 1, 451)),
@@ -51,6 +52,7 @@ def test_each_becomes_what_the_spool_says() -> None:
     assert sorted(late.unread(journal)) == [6, 7, 8, 9]  # of 3 and 4 there is nothing more to learn
     _, result = core.report(journal, NOON)
     assert (result.accepted, result.failed, result.open) == (1, ((1, 2),), ((2, 3), (5, 6)))
+    assert result.awaited == 4
     journal, taken, _ = core.take_permit(journal, chunk(2, ranges=((2, 3),)), NOON)
     assert (taken, core.begin(journal, 10, NOON)[1]) == ("started", [2])
 
@@ -68,6 +70,7 @@ def test_what_a_person_has_settled_stays(resolution: str, state: str) -> None:
     journal, order = taken_over(), control("resolve", 1, resolution=resolution, address="p3@x.example")
     journal, _, _ = orders.resolve(orders.order(journal, order)[0], order, {3: "p3@x.example"}, NOON)
     assert 3 not in late.unread(journal)
+    assert core.report(journal, NOON)[1].awaited == 9
     assert told(journal, {3: Fate("ended", 1, REFUSED if resolution != "drop" else END)})[0].states()[3] == state
 
 

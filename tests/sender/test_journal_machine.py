@@ -7,6 +7,7 @@ a committed transaction; a death forgets everything but the committed rows.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -40,6 +41,10 @@ class OwnerOfABatch(RuleBasedStateMachine):
         self.sent: Counter[tuple[int, int, int]] = Counter()
         self.begun_as: dict[int, tuple[int, int, int]] = {}
         self.doubted: Counter[int] = Counter()
+        self.copies: Counter[int] = Counter()
+        """Messages that each has or may have."""
+        self.ordered: Counter[int] = Counter()
+        """How often a person said that whoever was in doubt is sent to again, or gave him up."""
         self.seen: set[int] = set()
         self.ever_seen: set[int] = set()
         self.version = 0
@@ -55,7 +60,7 @@ class OwnerOfABatch(RuleBasedStateMachine):
                 self.log.pop(key, None)
             else:
                 self.log[key] = value
-        self.recorded = self.journal = journal
+        self.journal, self.recorded = journal, rows.as_recorded(journal)
         for result in results:
             assert result.version > self.version
             self.version = result.version
@@ -128,7 +133,9 @@ class OwnerOfABatch(RuleBasedStateMachine):
         assert (result is not None) == (taken == "answered")
         if taken == "started":
             assert journal.permit.permit_id == permit.permit_id
-        self.commit(journal, survive, *([] if result is None else [result]))
+        before = "" if self.journal is None else self.journal.states()
+        if self.commit(journal, survive, *([] if result is None else [result])):
+            self.ordered.update(i for i, letter in enumerate(before) if letter == "d" and journal.states()[i] == "o")
 
     @precondition(lambda self: self.journal is not None)
     @rule(n=st.integers(1, 60), survive=commits)
@@ -149,17 +156,22 @@ class OwnerOfABatch(RuleBasedStateMachine):
             assert often[i] <= permit.chunk.deferrals
             self.begun_as[i] = i, permit.round, often[i]
             self.sent[self.begun_as[i]] += 1
+            self.copies[i] += 1
         self.on_wire |= set(indices)
 
     @precondition(lambda self: self.on_wire)
     @rule(data=st.data(), survive=commits)
     def outcomes(self, data: st.DataObject, survive: bool) -> None:
-        assert self.journal is not None
         some = data.draw(st.sets(st.sampled_from(sorted(self.on_wire)), min_size=1))
         kinds: st.SearchStrategy[Any] = st.sampled_from(
             ["accepted", "accepted", "failed", "in_doubt", "suppressed", "deferred", "deferred", "not_begun"]
         )
-        came = [Ended(i, k := data.draw(kinds), self.now, 0 if k in {"suppressed", "not_begun"} else 1) for i in some]
+        self.ends({i: data.draw(kinds) for i in some}, survive)
+
+    def ends(self, kinds: Mapping[int, Any], survive: bool) -> None:
+        assert self.journal is not None
+        some = set(kinds)
+        came = [Ended(i, k, self.now, 0 if k in {"suppressed", "not_begun"} else 1) for i, k in kinds.items()]
         journal, facts = core.ended(self.journal, [*came, *came])  # said twice: the second time changes nothing
         assert len(facts) == sum(e.kind != "not_begun" for e in came)
         if not self.commit(orders.awaiting(journal, came), survive):
@@ -167,6 +179,7 @@ class OwnerOfABatch(RuleBasedStateMachine):
         self.on_wire -= some
         self.seen -= {e.index for e in came if e.kind in {"failed", "suppressed"}}
         for e in came:
+            self.copies[e.index] -= e.kind not in {"accepted", "in_doubt"}
             if e.kind == "not_begun":
                 self.sent[self.begun_as[e.index]] -= 1
             if e.kind == "in_doubt":
@@ -181,6 +194,27 @@ class OwnerOfABatch(RuleBasedStateMachine):
         journal, result = core.finish(self.journal, self.now, "done")
         assert result.unsent == unsent(self.journal, permit)
         self.commit(journal, survive, result)
+
+    @precondition(lambda self: not self.on_wire and (self.journal is None or not self.journal.permit.active))
+    @rule(ways=st.lists(st.sampled_from(["lost", "lost", "died", "deferred"]), min_size=1, max_size=5))
+    def nobody_ever_replies(self, ways: list[str]) -> None:
+        """Permits for everybody, each of which ends for all in the same way."""
+        for way in ways:
+            self.now += timedelta(seconds=1)
+            new = chunk(
+                len(self.issued) + 1, ((0, self.size),), self.size, round=self.round, in_doubt=self.policy,
+                until=self.now + HOUR, issued_at=self.now, defer=True, deferrals=9,
+            )  # fmt: skip
+            self.issued.append(new)
+            self.arrives(new, survive=True)
+            if self.journal is not None and self.journal.permit.active:
+                self.begin(self.size, survive=True)
+            if way == "died":
+                self.die()
+            kind = "deferred" if way == "deferred" else "in_doubt"
+            self.ends(dict.fromkeys(self.on_wire, kind), survive=True)
+            if self.journal is not None and self.journal.permit.active:
+                self.finish(survive=True)
 
     @precondition(lambda self: self.journal is not None)
     @rule(survive=commits)
@@ -208,6 +242,7 @@ class OwnerOfABatch(RuleBasedStateMachine):
         assert [f.ended.index for f in facts] == doubt
         if self.commit(journal, survive) and resolution == "drop":
             self.seen -= set(doubt)
+            self.ordered.update(doubt)
 
     @precondition(lambda self: self.journal is not None and self.begun_as)
     @rule(data=st.data(), survive=commits)
@@ -249,6 +284,11 @@ class OwnerOfABatch(RuleBasedStateMachine):
     def nobody_is_begun_twice_in_a_round_unless_he_was_deferred_between(self) -> None:
         for (index, _, _), times in getattr(self, "sent", Counter()).items():
             assert times <= 1 + (self.doubted[index] if self.policy == "resend" else 0)
+
+    @invariant()
+    def nobody_gets_more_than_one_copy_by_itself_and_none_where_those_in_doubt_are_held(self) -> None:
+        for index, n in getattr(self, "copies", Counter()).items():
+            assert n <= (2 if self.policy == "resend" else 1) + self.ordered[index]
 
     @invariant()
     def the_rows_say_what_memory_says(self) -> None:

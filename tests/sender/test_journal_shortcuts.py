@@ -85,19 +85,20 @@ def plainly(journal: BatchJournal, found: Sequence[Ended]) -> tuple[dict[int, Wi
 def _after(window: Window, at: int, outcome: Ended, attempt: int, permit: Permit) -> Window:
     n, chunk_ = len(window.states), permit.chunk
     assert chunk_ is not None
-    rounds, attempts, deferrals, refused = (
-        list(values) for values in (window.rounds, window.attempts, window.deferrals, window.refused)
+    rounds, attempts, deferrals, doubts = (
+        list(values) for values in (window.rounds, window.attempts, window.deferrals, window.doubts)
     )
     letter, unread = LETTERS[outcome.kind], dict(window.unread)
-    tries = attempt - (refused[at] if refused else 0)
-    again = outcome.kind == "in_doubt" and chunk_.in_doubt == "resend" and tries <= chunk_.max_retries
+    if outcome.kind == "in_doubt":
+        doubts = doubts or [0] * n
+        doubts[at] += 1
+    again = outcome.kind == "in_doubt" and chunk_.in_doubt == "resend" and doubts[at] == 1
     if outcome.kind == "not_begun" or again:
         deferred = bool(deferrals and deferrals[at])
         letter, rounds[at] = ("l", chunk_.round) if deferred else ("o", chunk_.round - 1)
     elif outcome.kind == "deferred":
-        deferrals, refused = deferrals or [0] * n, refused or [0] * n
+        deferrals = deferrals or [0] * n
         deferrals[at] += 1
-        refused[at] += outcome.tries
     elif outcome.kind == "in_doubt" and outcome.unread:
         unread[outcome.unread] = (*unread.get(outcome.unread, ()), at)
     attempts[at] = attempt
@@ -105,7 +106,7 @@ def _after(window: Window, at: int, outcome: Ended, attempt: int, permit: Permit
     unread = {name: tuple(i for i in places if states[i] == "d") for name, places in unread.items()}
     return Window(
         window.start, states, tuple(rounds), tuple(attempts), window.permit_id, window.at, window.spool,
-        tuple(deferrals), {name: places for name, places in unread.items() if places}, tuple(refused),
+        tuple(deferrals), {name: places for name, places in unread.items() if places}, tuple(doubts),
     )  # fmt: skip
 
 
