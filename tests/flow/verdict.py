@@ -100,13 +100,17 @@ class Verdict:
         return {address: n for address, n in self.mailed.items() if n > 1}
 
     def nobody_is_mailed_twice_who_was_not_in_doubt(self) -> None:
-        """With `hold` nobody at all; with `resend` only who was in doubt, by the event that says so."""
+        """With `hold` nobody at all; with `resend` only who was in doubt, by the event that says so.
+
+        And nobody oftener than twice: there are no orders here.
+        """
         may = {
             address_of((campaign, number, index), self.stage.batch)
             for (kind, campaign, number, index) in self.events
             if kind == "in_doubt" and any(f.campaign_id == campaign and f.in_doubt == "resend" for f in self.floods)
         }
         assert self.twice().keys() - may == set()
+        assert {address: n for address, n in self.twice().items() if n > 2} == {}
 
     def doubtful(self, f: Flood) -> set[str]:
         """The addresses of those who are in doubt at the end, by the journal."""
