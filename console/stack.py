@@ -52,7 +52,8 @@ class Stack:
             self.kafka = kafka_of(self.settings)
             wait_for_broker(self.kafka, 60, self.say)
             self.installation = install(self.settings, self.kafka)
-            self.supervisor = Supervisor(self.children(), self.logs, report=self.troubles.append)
+            told = self.troubles.append
+            self.supervisor = Supervisor(self.children(), self.logs, report=told, finishing=self._finishing)
             self.supervisor.start()
         except BaseException:
             self.stop()
@@ -76,6 +77,12 @@ class Stack:
             self._lock.release()
             self._lock = None
 
+    def hurry(self) -> None:
+        """Let `stop` wait for nothing: roles are killed, and what is on the wire is in doubt. For another thread, or
+        the handler of a signal."""
+        if (supervisor := self.supervisor) is not None:
+            supervisor.hurry()
+
     def mend_broker(self) -> None:
         """Start the local broker again when its process has died, as often as it takes. Call it now and then.
 
@@ -89,6 +96,12 @@ class Stack:
                 "The embedded broker has ended, and with it everything that it held in memory. Start again; for "
                 'what must survive set kafka.bootstrap = "local".'
             )
+
+    def _finishing(self, name: str, messages: int) -> None:
+        self.say(
+            f"{name} waits for the replies to {messages} messages on the wire; "
+            "Ctrl-C once more ends at once and leaves them in doubt"
+        )
 
     def children(self) -> list[Child]:
         """One child a process; the planner first, the sender last."""

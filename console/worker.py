@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from console.access import data_id, kafka_of, sending_settings_of, settings_of
+from console.asked import Asked
 from console.clock import clock_of
 from console.errors import ConsoleError, WrongUsage
 from console.installing import install
@@ -27,6 +28,8 @@ PREDECESSOR_MAY_TAKE = 10.0
 def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float = 300.0) -> int:
     """Run a role until SIGTERM or SIGINT. Returns 0 when it was stopped. Raises WrongUsage for a role there is not.
 
+    A second signal ends the process at once, with 130, as if it were killed: what is on the wire is in doubt then.
+
     Ends the process with 3 when another one took over or a transaction failed (start again), and with 4 when an
     operator has to decide."""
     from streams.fenced import FencedProcessingError
@@ -39,8 +42,9 @@ def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float 
     log = logging.getLogger(f"rampa.{role}")
     runner = _runner(role)
     stop = threading.Event()
+    asked = Asked(stop.set, _at_once)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: asked.once_more())
     faulthandler.register(signal.SIGUSR1)  # where every thread is, into the log: `kill -USR1 PID`
     context = _context(role, slot, config, bootstrap_wait, log)
     try:
@@ -51,6 +55,10 @@ def run_worker(role: str, slot: str, config: Path | None, bootstrap_wait: float 
         logging.shutdown()
         os._exit(e.exit_code)
     return 0
+
+
+def _at_once() -> None:
+    os._exit(130)
 
 
 def _context(role: str, slot: str, config: Path | None, wait: float, log: logging.Logger) -> Context:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from schemas import topics
 from schemas.campaign import Campaign
 from sender.accounts import AccountReader
+from sender.farewell import Farewell
 from sender.journal.spool import Spool
 from sender.journal.spool_dead import boot_id, sweep
 from sender.message.compile import compile_message
@@ -21,6 +22,7 @@ from sender.signing import name_keys, return_path_of, signer_of
 from sender.traffic import Message, Readable
 from streams.context import Context
 from streams.fenced import Fenced, FencedProcessor, FencedSettings
+from streams.settings import RelaySettings
 from streams.table import GlobalTable
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,9 @@ COMMIT = 0.05
 """Seconds between two transactions under load: more often costs the broker more than it spares anyone."""
 GATHER = 0.1
 """The same for outcomes and for indices that are wanted ahead of time: nobody waits for them."""
+LONGEST_REPLY = 11.0
+"""Minutes (a relay's `timeout` stands for one) that a planned stop or hand-over waits for what is on the wire: the ten
+in which a server may answer the final dot (RFC 5321, 4.5.3.2.6), and one more."""
 SWITCH = 0.001
 """Seconds after which the thread that commits lets the one that sends go on: that one asks at each write."""
 COLLECT = 50_000, 10, 10
@@ -92,7 +97,11 @@ def _send(
         alive=lambda: processor.surely_owner(),  # noqa: PLW0108 - nor a processor
     )
     names = Topics(ctx.topic(topics.CHUNKS), ctx.topic(topics.GATE_INPUTS), ctx.topic(topics.MAIL_EVENTS))
-    owner = Owner(sending, ctx.clock, names, tags=tags, wake=lambda soon: processor.wake(soon=soon), spool=spool.name)
+    farewell = Farewell(stop, sending.on_wire)
+    owner = Owner(
+        sending, ctx.clock, names, tags=tags, wake=lambda soon: processor.wake(soon=soon), spool=spool.name,
+        each_step=farewell.look,
+    )  # fmt: skip
     processor = FencedProcessor(
         ctx.kafka,
         owner,
@@ -100,7 +109,7 @@ def _send(
         input_topic=names.chunks,
         state_topic=ctx.topic(topics.SEND_JOURNAL),
         transactional_id=ctx.transactional_id(ROLE),
-        settings=FencedSettings(commit_interval=COMMIT, gather=GATHER, told=(names.mail_events,)),
+        settings=_times(ctx.settings.relays, names),
     )
 
     def stopped() -> bool:
@@ -122,6 +131,15 @@ def _send(
             "can be read there"
         )
     return not (owner.cut_off or owner.unsettled)
+
+
+def _times(relays: Mapping[str, RelaySettings], names: Topics) -> FencedSettings:
+    minute = max((relay.timeout.total_seconds() for relay in relays.values()), default=60.0)
+    drain = LONGEST_REPLY * minute
+    return FencedSettings(
+        commit_interval=COMMIT, gather=GATHER, drain=drain, max_poll_interval=max(120.0, drain + 60.0),
+        told=(names.mail_events,),
+    )  # fmt: skip
 
 
 def _sending(

@@ -163,10 +163,14 @@ class Conduct:
     def look_at(self, held: Held, turn: Turn) -> None:
         """Move the batch on when it has something to do."""
         self._move_on(held, turn)
-        if held.journal.permit.active and held.run is not None:
-            self._report_when_due(held, turn)
+        self.stay_heard(held, turn)
         if not (held.journal.permit.active or held.journal.pending or held.waiting):
             self._batches.leave(held)
+
+    def stay_heard(self, held: Held, turn: Turn) -> None:
+        """While its run goes on the gate hears of it."""
+        if held.journal.permit.active and held.run is not None:
+            self._report_when_due(held, turn)
 
     def _move_on(self, held: Held, turn: Turn) -> None:
         permit = held.journal.permit

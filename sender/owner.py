@@ -45,14 +45,17 @@ class Owner:
     def __init__(
         self, runs: Runs, clock: Clock, topics: Topics, *, tags: Callable[[str], Mapping[str, str]],
         wake: Callable[[bool], None] = lambda _: None, real: Callable[[], float] = monotonic, spool: str | None = None,
+        each_step: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         """`tags` gives a campaign's tags (none when it is not known); `wake` lets `step` be called, soon when it
         is given True;
-        `real` is a clock in seconds that only goes forward; `spool` is where runs record what they put on a wire."""
+        `real` is a clock in seconds that only goes forward; `spool` is where runs record what they put on a wire;
+        `each_step` is called whenever `step` is, also while a hand-over waits."""
         self._runs = runs
         self._clock = clock
         self._voice = Voice(topics, tags, real)
         self._wake = wake
+        self._each_step = each_step
         self._inbox: deque[Message | Readable] = deque()
         self._tried_spools = float("-inf")
         self._batches = Batches()
@@ -98,6 +101,7 @@ class Owner:
         return any(held.run is not None for held in self._batches.of(partition))
 
     def step(self, inputs: Sequence[Input], now: float) -> Effects | None:  # noqa: ARG002 - the clock is ours
+        self._each_step()
         turn = Turn(self._clock.now(), self._voice)
         for _ in range(min(len(self._inbox), TAKEN_AT_ONCE)):
             self._take_message(self._inbox.popleft(), turn)
@@ -159,10 +163,11 @@ class Owner:
             self._guarded(held, lambda: self._conduct.take_message(held, message, turn), turn)
 
     def _look_round(self, turn: Turn) -> None:
-        """Move every batch on that has something to do."""
+        """Move every batch on that has something to do; of one that is being given up only say that it lives."""
         for held in list(self._batches.active.values()):
-            if held.partition not in self._conduct.leaving:
-                self._guarded(held, partial(self._conduct.look_at, held, turn), turn)
+            leaving = held.partition in self._conduct.leaving
+            look = self._conduct.stay_heard if leaving else self._conduct.look_at
+            self._guarded(held, partial(look, held, turn), turn)
 
     def _try_spools(self) -> None:
         """Now and then: whether the processes have died by now whose spools may tell of those in doubt."""

@@ -67,6 +67,7 @@ class Run(ABC, Generic[S]):
     _busy: int = 0
     _connected: int = 0
     _connecting: int = 0
+    _opening: set[asyncio.Task[S]] = field(default_factory=set)
     _asked: bool = False
     _exhausted: bool = False
     _starved: bool = False
@@ -107,6 +108,9 @@ class Run(ABC, Generic[S]):
         if self.stopping is None:
             self.stopping, self.detail = stopped, detail
         self._give_back()
+        if stopped == "shutdown":
+            for opening in self._opening:
+                opening.cancel()
         self._notify()
 
     def halt(self) -> None:
@@ -174,12 +178,22 @@ class Run(ABC, Generic[S]):
     # --- connections
 
     async def connect(self) -> S:
-        """A connection of those permitted. Raises RelayDown."""
+        """A connection of those permitted. Raises RelayDown, also when this process is to end meanwhile."""
         self._connecting += 1
+        opening = asyncio.ensure_future(self.pool.acquire())
+        self._opening.add(opening)
         try:
-            connection = await self.pool.acquire()
+            await asyncio.wait({opening})
+        except asyncio.CancelledError:
+            if not opening.cancel() and opening.exception() is None:
+                await self.pool.release(opening.result())
+            raise
         finally:
+            self._opening.discard(opening)
             self._connecting -= 1
+        if opening.cancelled():
+            raise RelayDown("connection", text="this process ends")
+        connection = opening.result()
         self._connected += 1
         return connection
 
@@ -200,6 +214,11 @@ class Run(ABC, Generic[S]):
         again = monotonic() + RETIRED
         while self._others and not (self.halted or self.stopping) and (left := again - monotonic()) > 0:
             await self._changed(left)
+
+    @property
+    def on_wire(self) -> int:
+        """Messages that were begun and have no outcome yet."""
+        return self._busy
 
     @property
     def _others(self) -> int:

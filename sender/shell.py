@@ -113,6 +113,10 @@ class Sending:
         for run in list(self._runs.values()):
             run.halt()
 
+    def on_wire(self) -> int:
+        """How many messages were begun that have no outcome yet."""
+        return sum(run.on_wire for run in list(self._runs.values()))
+
     def start(self, run: int, chunk: Chunk, grant: Grant) -> None:
         self._loop.call_soon_threadsafe(self._start, run, chunk, grant)
 

@@ -22,10 +22,11 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Literal, Self
 
-from streams import process
+from streams import finishing, process
 from streams.restarts import DEFAULT_POLICY, Policy, decide, describe_end
 
 _log = logging.getLogger(__name__)
+_TELL = 10.0  # seconds between two words on one that finishes
 _TICK = 0.1  # seconds between looks at the children
 _LOG_LIMIT = 32 * 1024 * 1024  # bytes: a longer log is put aside as NAME.log.1
 
@@ -66,13 +67,19 @@ class _Worker:
     shown: int = 0
     cut_at: int = field(default_factory=lambda: _LOG_LIMIT)
 
+    @property
+    def finishing(self) -> Path:
+        """Where it says that it still finishes."""
+        return self.log.with_suffix(".finishing")
+
 
 class Supervisor:
     """Keeps `children` running from `start` to `stop`; their logs are `logs/NAME.log`.
 
-    `stop_timeout` is how long each may take to end after SIGTERM before it is killed. `report` is told when a
-    worker ends again and again. `echo`, which may be set at any time, gets every new line of every log with
-    the worker's name before it.
+    `stop_timeout` is how long each may take to end after SIGTERM, or after it last said that it still finishes
+    (`streams.finishing`), before it is killed. `report` is told when a worker ends again and again; `finishing` the
+    name of one that finishes and how many messages it waits for, now and then. `echo`, which may be set at any time,
+    gets every new line of every log with the worker's name before it.
     """
 
     def __init__(
@@ -83,12 +90,14 @@ class Supervisor:
         policy: Policy = DEFAULT_POLICY,
         stop_timeout: float = 30.0,
         report: Callable[[str], None] = _log.error,
+        finishing: Callable[[str, int], None] = lambda _name, _messages: None,
         echo: Callable[[str], None] | None = None,
     ) -> None:
         self.echo = echo
         self._policy = policy
         self._stop_timeout = stop_timeout
         self._report = report
+        self._finishing = finishing
         self._workers = [_Worker(child, logs / f"{child.name}.log") for child in children]
         self._stopping = threading.Event()
         self._hurry = threading.Event()
@@ -114,7 +123,13 @@ class Supervisor:
     def stop(self) -> None:
         """Stop all children in reverse order, each finishing what it does; returns when all have ended."""
         self._stopping.set()
-        self.wait()
+        while not self.wait(0.5):  # so that a signal's handler runs meanwhile
+            pass
+
+    def hurry(self) -> None:
+        """Kill now what has not ended yet. Does not wait."""
+        self._hurry.set()
+        self._stopping.set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until somebody asked for the end and all children have ended; False when it takes longer."""
@@ -198,7 +213,8 @@ class Supervisor:
     def _launch(self, worker: _Worker) -> None:
         _put_aside(worker.log)
         worker.shown = worker.log.stat().st_size if worker.log.exists() and not worker.starts else worker.shown
-        worker.process = process.start(worker.child.argv, worker.log, env={**os.environ, **worker.child.env})
+        env = {**os.environ, **worker.child.env, finishing.ENV: str(worker.finishing)}
+        worker.process = process.start(worker.child.argv, worker.log, env=env)
         worker.starts += 1
         worker.due, worker.changed = None, time.monotonic()
 
@@ -220,17 +236,30 @@ class Supervisor:
     def _end(self, worker: _Worker) -> None:
         running = worker.process
         if running is not None:
-            if running.poll() is None:
-                running.terminate()
-            deadline = time.monotonic() + self._stop_timeout
-            while running.poll() is None and time.monotonic() < deadline and not self._hurry.is_set():
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    running.wait(_TICK)
+            self._let_finish(worker, running)
             if running.poll() is None:
                 running.kill()
                 running.wait()
             worker.last_end = describe_end(running.returncode)
+        with contextlib.suppress(OSError):
+            worker.finishing.unlink()
         worker.process, worker.due, worker.changed = None, None, time.monotonic()
+
+    def _let_finish(self, worker: _Worker, running: subprocess.Popen[bytes]) -> None:
+        """SIGTERM; returns when it has ended, or should have."""
+        heard, told = finishing.Heard(worker.finishing), float("-inf")
+        if running.poll() is None:
+            running.terminate()
+        deadline = time.monotonic() + self._stop_timeout
+        while running.poll() is None and time.monotonic() < deadline and not self._hurry.is_set():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(_TICK)
+            if (messages := heard.news()) is not None:
+                now = time.monotonic()
+                deadline = now + self._stop_timeout
+                if now - told >= _TELL:
+                    told = now
+                    self._finishing(worker.child.name, messages)
 
     def _show(self) -> None:
         echo = self.echo

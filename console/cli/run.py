@@ -57,13 +57,15 @@ def up(config: Config = None) -> None:
     import threading
 
     from console.access import sending_settings_of
+    from console.asked import Asked
     from console.stack import Stack
 
     settings = sending_settings_of(config)
-    stop = threading.Event()
+    stop, stack = threading.Event(), Stack(settings, config, say)
+    asked = Asked(stop.set, stack.hurry)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with Stack(settings, config, say) as stack:
+        signal.signal(number, lambda *_: asked.once_more())
+    with stack:
         assert stack.kafka is not None  # noqa: S101 - a started stack has one
         out.print(
             f"rampa is up: Kafka at {stack.kafka.bootstrap}, logs in {stack.logs}. Ctrl-C stops it.", markup=False

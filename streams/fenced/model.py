@@ -108,7 +108,7 @@ class FencedSettings:
     gather:           the same for what `wake` was told of without haste, when it is longer.
     poll:             longest time between two calls of `step`.
     slice:            longest time that `wake` waits for; also what an idle process costs.
-    drain:            how long a planned hand-over waits for work that is busy.
+    drain:            how long a planned hand-over, or a planned stop, waits for work that is busy.
     max_poll_interval: the same for a member whose thread hangs; must exceed `drain` and `load_timeout`.
     commit_timeout:   how long a transaction may wait for the broker before the process leaves.
     load_timeout:     how long an assignment may take, waiting behind a dead owner's transaction included.

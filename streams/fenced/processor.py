@@ -9,6 +9,7 @@ How the rules hold:
 - *On assignment committed offsets, then the changelog's end, then the changelog*: `loading.Loader`.
 - *State without a committed offset stops the process*: `offsets.starting_offset`; and the consumer's
   `auto.offset.reset` is `error`.
+- *A planned stop finishes as a member*, everything paused: a consumer that is being closed sends no heartbeats.
 
 After any failed transaction the process leaves by `Fenced` or `TransactionFailed`: what is in memory may no
 longer be what was committed, and the next start reads that.
@@ -30,8 +31,10 @@ from streams.fenced.errors import Fenced
 from streams.fenced.loading import Loader
 from streams.fenced.model import Effects, FencedSettings, Input, Output, Outputs, Role
 from streams.fenced.offsets import Ledger, offset_gone
+from streams.fenced.pausing import Pauses
 from streams.fenced.records import as_input
 from streams.fenced.startup import check_topics, until_answered
+from streams.fenced.times import seconds_since_boot
 from streams.fenced.transaction import Transactions, refusal
 
 log = logging.getLogger(__name__)
@@ -42,12 +45,6 @@ the record that it was, depends on its topic's `max.message.bytes` alone."""
 SLEPT = "this process did nothing for longer than its session, its work may be another's by now; it leaves"
 _LEAST_WAIT = 0.001
 """librdkafka counts in milliseconds: for less it would not wait at all, and the loop would spin."""
-_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def seconds_since_boot() -> float:
-    """Goes on while the machine is suspended, where the system can tell; so a long sleep is noticed."""
-    return time.clock_gettime(_BOOT)
 
 
 class FencedProcessor:
@@ -80,7 +77,8 @@ class FencedProcessor:
         self._wake = threading.Event()
         self._hurried = False
         self._failure: BaseException | None = None
-        self._paused: set[int] = set()
+        self._pauses = Pauses(input_topic)
+        self._finish_until: float | None = None
         self._stepped = 0.0
         self._begun = 0.0
         self._sure_until = self._member_until = float("-inf")
@@ -120,9 +118,8 @@ class FencedProcessor:
             return
         try:
             while not stop():
-                self._follow_back_pressure()
-                self._gather()
-                self._step()
+                self._turn()
+            self._finish()
         except BaseException as e:
             self._failure = self._failure or e
             raise
@@ -178,7 +175,21 @@ class FencedProcessor:
         if self._failure is not None and not failed_before:
             raise self._failure
 
+    def _finish(self) -> None:
+        """Ends what is busy before the group is left: a member still, so nobody takes the partitions meanwhile."""
+        self._inbox, self._finish_until = [], self._monotonic() + self._settings.drain
+        for partition in self._ledger.partitions():
+            self._role.revoking(partition)
+        while any(map(self._role.busy, self._ledger.partitions())) and self._monotonic() < self._finish_until:
+            self._turn()
+
     # --- one turn
+
+    def _turn(self) -> None:
+        full = getattr(self._role, "full", False) or self._finish_until is not None
+        self._pauses.follow(self._consumer, self._ledger.partitions(), pause=full)
+        self._gather()
+        self._step()
 
     def _gather(self) -> None:
         """Polls until a step is due (`FencedSettings.due`)."""
@@ -209,7 +220,7 @@ class FencedProcessor:
             self._on_error(error)
             return
         record = as_input(message)
-        if self._ledger.expects(record.partition, record.offset):
+        if self._finish_until is None and self._ledger.expects(record.partition, record.offset):
             self._inbox.append(record)
 
     def _step(self) -> None:
@@ -257,16 +268,6 @@ class FencedProcessor:
             raise refusal(error)
         log.warning("%s: %s; going on", self._input, error.str())
 
-    def _follow_back_pressure(self) -> None:
-        """While the role is full its partitions are paused; what was fetched and not given is kept."""
-        owned = set(self._ledger.partitions())
-        wanted = owned if getattr(self._role, "full", False) else set()
-        if wanted - self._paused:
-            self._consumer.pause([self._tp(p) for p in wanted - self._paused])
-        if (self._paused - wanted) & owned:
-            self._consumer.resume([self._tp(p) for p in (self._paused - wanted) & owned])
-        self._paused = wanted
-
     # --- rebalances: called inside `poll` and `close`, in the same thread
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
@@ -284,6 +285,8 @@ class FencedProcessor:
                 had_state = start.committed is not None and start.committed.has_state
                 self._ledger.assign(start.partition, start.offset, has_state=had_state)
                 self._role.assigned(start.partition, start.state)
+                if self._finish_until is not None:  # no longer ours to begin with
+                    self._role.revoking(start.partition)
             positions = [self._tp(s.partition, s.offset) for s in starts]
             consumer.incremental_assign(positions)
             consumer.resume(positions)  # a pause outlives the assignment that it was asked for
@@ -310,17 +313,16 @@ class FencedProcessor:
         for partition in partitions:
             self._role.revoking(partition)
         waiting, self._inbox = self._inbox, []
-        deadline = self._monotonic() + self._settings.drain
-        while True:  # at least once: what has gathered is committed before it is handed over
-            self._step()
-            if self._monotonic() > deadline or not any(map(self._role.busy, partitions)):
-                break
+        deadline = self._finish_until or self._monotonic() + self._settings.drain
+        self._step()  # at least once: what has gathered is committed before it is handed over
+        while any(map(self._role.busy, partitions)) and self._monotonic() < deadline:
             self._wake.wait(self._settings.slice)
+            self._step()
         self._inbox = waiting
 
     def _drop(self, partition: int) -> None:
         self._forget_inputs([partition])
-        self._paused.discard(partition)
+        self._pauses.forget(partition)
         if self._ledger.owns(partition):
             self._ledger.drop(partition)
             self._role.lost(partition)
@@ -330,13 +332,11 @@ class FencedProcessor:
 
     def _while_loading(self) -> None:
         """What is owned already goes on while an assignment waits."""
-        if self._ledger.partitions() and (self._wake.is_set() or self._due(self._settings.poll)):
+        due = self._wake.is_set() or self._monotonic() >= self._stepped + self._settings.poll
+        if due and self._ledger.partitions():
             waiting, self._inbox = self._inbox, []
             self._step()
             self._inbox = waiting
-
-    def _due(self, interval: float) -> bool:
-        return self._monotonic() - self._stepped >= interval
 
     def _tp(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
         return TopicPartition(self._input, partition, offset)

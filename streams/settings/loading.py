@@ -20,7 +20,7 @@ from streams.settings.base import SettingsError, unknown
 from streams.settings.model import Settings
 
 ENV_PREFIX = "RAMPA_"
-NO_SETTINGS = frozenset({"RAMPA_CONFIG", "RAMPA_KAFKA_HOME", "RAMPA_LOG"})
+NO_SETTINGS = frozenset({"RAMPA_CONFIG", "RAMPA_FINISHING", "RAMPA_KAFKA_HOME", "RAMPA_LOG"})
 """Variables of ours that are read elsewhere: the settings' file, where Kafka's jars lie, how much is logged."""
 DEFAULT_FILE = "rampa.toml"
 

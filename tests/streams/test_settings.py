@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streams import finishing
 from streams.settings import SettingsError, load
 
 GOOD = """
@@ -89,6 +90,7 @@ def test_lists_tables_and_truth_values_come_from_the_environment_as_json(tmp_pat
 
 def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
     environ = {"RAMPA_LOG": "DEBUG", "RAMPA_KAFKA_HOME": "/opt/kafka", "RAMPA_CONFIG": str(written(tmp_path, GOOD))}
+    environ[finishing.ENV] = "/var/log/sender-1.finishing"
     assert load(None, environ).kafka.bootstrap == "a.example:9092"
     with pytest.raises(SettingsError, match="'logs' is not a setting"):
         load(written(tmp_path, GOOD), {"RAMPA_LOGS": "x"})

@@ -121,6 +121,45 @@ def test_one_that_ignores_sigterm_is_killed_after_its_deadline(tmp_path: Path) -
     assert supervisor.status()[0].last_end == "killed by SIGKILL"
 
 
+FINISHES = """
+import os, signal, sys, time
+asked = []
+signal.signal(15, lambda *_: asked.append(1))
+print('up')
+while not asked: time.sleep(0.01)
+end = time.monotonic() + float(sys.argv[1])
+from streams.finishing import Finishing
+finishing = Finishing()
+while time.monotonic() < end:
+    finishing.tell(3)
+    time.sleep(0.05)
+"""
+
+
+def test_one_that_says_that_it_still_finishes_may_take_longer_than_its_deadline(tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+    child = python("w", FINISHES, "4")
+    supervisor = Supervisor([child], tmp_path, stop_timeout=2, finishing=lambda *words: told.append(words))
+    supervisor.start()
+    eventually(lambda: "up" in (tmp_path / "w.log").read_text())
+    supervisor.stop()
+    assert supervisor.status()[0].last_end == describe_end(0)
+    assert told == [("w", 3)]
+    assert not (tmp_path / "w.finishing").exists()
+
+
+def test_in_a_hurry_one_that_still_finishes_is_killed(tmp_path: Path) -> None:
+    told: list[str] = []
+    supervisor = Supervisor([python("w", FINISHES, "60")], tmp_path, finishing=lambda name, _: told.append(name))
+    supervisor.start()
+    eventually(lambda: "up" in (tmp_path / "w.log").read_text())
+    supervisor.request_stop()
+    eventually(lambda: told)
+    supervisor.hurry()
+    assert supervisor.wait(10)
+    assert supervisor.status()[0].last_end == "killed by SIGKILL"
+
+
 def test_asking_twice_for_the_end_does_not_wait_for_deadlines(tmp_path: Path) -> None:
     supervisor = Supervisor([python("w", DEAF)], tmp_path, stop_timeout=60)
     supervisor.start()
