@@ -39,6 +39,17 @@ class Odd:
         self.usable = False
 
 
+class Unreachable:
+    """Opening a connection takes for ever; the run is told to stop meanwhile."""
+
+    run: SingleRun
+
+    async def open(self) -> Connection:
+        asyncio.get_running_loop().call_soon(self.run.stop, "shutdown")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
 class Mute:
     """It takes messages, and its answers do not arrive."""
 
@@ -54,7 +65,7 @@ class Mute:
         pass
 
 
-def _play(relay: Opener[Connection], people: int, spool: Spool | None = None) -> list[Message]:
+def _play(relay: Opener[Connection] | Unreachable, people: int, spool: Spool | None = None) -> list[Message]:
     """What a run says to so many, over one connection."""
     said: list[Message] = []
     message = compile_message(campaign())
@@ -75,7 +86,10 @@ def _play(relay: Opener[Connection], people: int, spool: Spool | None = None) ->
         until = now + timedelta(seconds=60)
         permit = chunk(ranges=((0, people),), size=people, until=until, issued_at=now, connections=1, round=1)
         run = SingleRun(1, permit, pool, around, Grant(tuple(range(people)), last=True))
+        if isinstance(relay, Unreachable):
+            relay.run = run
         await asyncio.wait_for(run.go(), 30)
+        assert pool.open_connections <= 1
         said.append(run.drained())
         await pool.close()
 
@@ -103,3 +117,10 @@ def test_a_relay_of_which_no_answer_arrives_is_down_and_the_others_are_not_begun
     assert isinstance(end, Drained)
     assert (end.stopped, "gives no reply to any message" in (end.detail or "")) == ("relay_down", True)
     assert _ends(said) == {n: "in_doubt" if n < UNANSWERED else "not_begun" for n in range(100)}
+
+
+def test_a_planned_stop_does_not_wait_for_a_connection_that_is_just_being_opened() -> None:
+    said = _play(Unreachable(), 3)
+    assert _ends(said) == dict.fromkeys(range(3), "not_begun")
+    assert isinstance(said[-1], Drained)
+    assert said[-1].stopped == "shutdown"
