@@ -89,13 +89,10 @@ def _send(
         return {} if campaign is None else campaign.tags
 
     sending = _sending(
-        ctx,
-        campaigns,
-        suppressions,
-        spool,
+        ctx, campaigns, suppressions, spool,
         post=lambda message: owner.post(message),  # noqa: PLW0108 - there is no owner yet
         alive=lambda: processor.surely_owner(),  # noqa: PLW0108 - nor a processor
-    )
+    )  # fmt: skip
     names = Topics(ctx.topic(topics.CHUNKS), ctx.topic(topics.GATE_INPUTS), ctx.topic(topics.MAIL_EVENTS))
     farewell = Farewell(stop, sending.on_wire)
     owner = Owner(
